@@ -1,0 +1,57 @@
+"""The ``vlm`` command: finds the verb, imports only that, tells errors in one sentence."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from vlm import __version__
+from vlm.errors import InputError
+
+VERBS = {
+    "demo": ("demo", "draw a small world, train a captioner on it, show what it looked at"),
+    "fit": ("trainer", "train; --config configs/NAME.yaml"),
+    "validate": ("trainer", "captions and scores of the validation split"),
+    "test": ("trainer", "captions and scores of the test split"),
+    "predict": ("trainer", "captions of images without references"),
+    "caption": ("caption", "captions of photos, from a checkpoint"),
+    "attend": ("attend", "a picture of what each word of a caption looked at"),
+    "baseline": ("baseline", "nearest-neighbour captions, or a result's captions shuffled"),
+}
+
+
+def usage() -> str:
+    """The text of ``vlm --help``."""
+    lines = [f"  {verb:<10} {summary}" for verb, (_, summary) in VERBS.items()]
+    return "\n".join(
+        ["usage: vlm VERB [options]", "", *lines, "", "vlm VERB --help tells a verb's options."]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb.
+
+    Args:
+        arguments: after the command's name; those of the process when not given.
+
+    Returns:
+        the exit status: 0 done, 2 input that cannot be used.
+    """
+    verb, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if verb in ("-h", "--help"):
+        print(usage())
+        return 0
+    if verb == "--version":
+        print(f"vlm {__version__}")
+        return 0
+    try:
+        if verb not in VERBS:
+            raise InputError(f"there is no verb {verb!r}; there are {', '.join(VERBS)}")
+        module = importlib.import_module(f"vlm.cli.{VERBS[verb][0]}")
+        module.main(verb, rest)
+    except InputError as error:
+        print(f"vlm: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("vlm: stopped; what was written stays", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,94 @@
+"""``vlm baseline nearest|shuffled``: the scores that a captioner has to beat."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from vlm.baselines import shuffled
+from vlm.cli.table import score_table
+from vlm.data.coco import read_captions
+from vlm.errors import InputError
+from vlm.files import read_json, write_json
+from vlm.metrics import score_captions
+
+ImageId = int | str
+
+
+def main(verb: str, arguments: Sequence[str]) -> None:
+    """Writes ``results.json`` and ``metrics.json``, and prints the scores."""
+    options = _parser(verb).parse_args(arguments)
+    if options.kind == "shuffled":
+        references = _references(Path(options.references))
+        captions = shuffled(_results(Path(options.results)), seed=options.seed)
+    else:
+        references, captions = _nearest(options)
+    scores = score_captions(captions, references)
+    output = Path(options.output)
+    rows = [{"image_id": key, "caption": captions[key]} for key in references]
+    write_json(output / "results.json", rows)
+    metrics = {"scores": scores.corpus, "images": len(rows), "baseline": options.kind}
+    write_json(output / "metrics.json", metrics)
+    print(score_table({options.kind: scores.corpus}))
+    print(f"written to {output}")
+
+
+def _parser(verb: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"vlm {verb}")
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    nearest = kinds.add_parser(
+        "nearest", help="consensus caption of the nearest training images, on a checkpoint's features"
+    )
+    nearest.add_argument("checkpoint", help="whose backbone and data are used")
+    nearest.add_argument("--neighbours", type=int, default=20, help="training images that vote")
+    nearest.add_argument("--split", default="test", choices=("val", "test"))
+    nearest.add_argument("--backbone", help="folder or file of the backbone, if its source is gone")
+    moved = kinds.add_parser("shuffled", help="a result's captions, each given to another image")
+    moved.add_argument("results", help="COCO results file")
+    moved.add_argument("--references", required=True, help="COCO captions file")
+    moved.add_argument("--seed", type=int, default=0)
+    for kind in (nearest, moved):
+        kind.add_argument("--output", required=True, help="folder for results and metrics")
+    return parser
+
+
+def _references(file: Path) -> dict[ImageId, tuple[str, ...]]:
+    return {sample.image_id: sample.captions for sample in read_captions(file, Path())}
+
+
+def _results(file: Path) -> dict[ImageId, str]:
+    """Captions of a COCO results file."""
+    try:
+        return {row["image_id"]: row["caption"] for row in read_json(file)}
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f'{file} is not a results file; expected [{{"image_id": 1, "caption": "..."}}, ...]'
+        ) from error
+
+
+def _nearest(
+    options: argparse.Namespace,
+) -> tuple[Mapping[ImageId, Sequence[str]], Mapping[ImageId, str]]:
+    """References and nearest-neighbour captions of a split of a checkpoint's data."""
+    from vlm.baselines import nearest_captions
+    from vlm.data import CaptionData
+    from vlm.extract import mean_features
+    from vlm.training import checkpoint as checkpoints
+
+    recipe = checkpoints.read(options.checkpoint)[checkpoints.SECTION]
+    if recipe["data"] is None:
+        raise InputError(f"{options.checkpoint} was not trained on files that it names")
+    data = checkpoints.rebuild(recipe["data"], CaptionData)
+    backbone = checkpoints.load_backbone(recipe, options.backbone)
+    splits = [data.samples("train"), data.samples(options.split)]
+    training, queries = (
+        mean_features(backbone, [sample.path for sample in samples], cache=data.cache)
+        for samples in splits
+    )
+    captions = nearest_captions(
+        queries,
+        training,
+        [sample.captions for sample in splits[0]],
+        neighbours=options.neighbours,
+    )
+    references = {sample.image_id: sample.captions for sample in splits[1]}
+    return references, dict(zip(references, captions, strict=True))

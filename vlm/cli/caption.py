@@ -1,0 +1,75 @@
+"""``vlm caption CHECKPOINT IMAGE...``: captions of photos."""
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from vlm.errors import InputError
+from vlm.extract import geometry_of
+from vlm.training.captioning import CaptioningModule
+
+
+def main(verb: str, arguments: Sequence[str]) -> None:
+    """Prints one line an image, in the order given."""
+    options = parser(verb).parse_args(arguments)
+    module = load(options)
+    for start in range(0, len(options.images), options.batch_size):
+        paths = options.images[start : start + options.batch_size]
+        for path, caption, log_probability in captions(module, paths):
+            if options.json:
+                row = {"image": path, "caption": caption, "log_probability": log_probability}
+                print(json.dumps(row, ensure_ascii=False), flush=True)
+            else:
+                print(f"{path}: {caption}", flush=True)
+
+
+def parser(verb: str) -> argparse.ArgumentParser:
+    """The options that every verb over photos has."""
+    parser = argparse.ArgumentParser(prog=f"vlm {verb}")
+    parser.add_argument("checkpoint", help="file that vlm fit or vlm demo wrote")
+    parser.add_argument("images", nargs="+", metavar="image", help="image files")
+    parser.add_argument("--backbone", help="folder or file of the backbone, if its source is gone")
+    parser.add_argument("--beams", type=int, help="of beam search; the checkpoint's by default")
+    parser.add_argument("--batch_size", type=_positive, default=16)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    return parser
+
+
+def load(options: argparse.Namespace) -> CaptioningModule:
+    """The checkpoint's module on its device, after every image was found to be there."""
+    missing = [path for path in options.images if not Path(path).is_file()]
+    if missing:
+        raise InputError(f"image {', '.join(missing)} does not exist; check the path")
+    module = CaptioningModule.load(options.checkpoint, backbone=options.backbone)
+    if options.beams is not None:
+        if not hasattr(module.decoding, "beams"):
+            raise InputError(
+                f"--beams needs beam search, the checkpoint decodes by {module.decoding}; leave it out"
+            )
+        module.decoding = replace(module.decoding, beams=options.beams)
+    try:
+        return module.to(torch.device(options.device))
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device {options.device!r} cannot be used ({reason}); try cpu") from error
+
+
+def captions(module: CaptioningModule, paths: Sequence[str]) -> Iterator[tuple[str, str, float]]:
+    """Path, caption and log-probability of each image."""
+    geometry = geometry_of(module.backbone)
+    images = torch.stack([geometry.load(path) for path in paths]).to(module.device)
+    decoded = module.write(module.look(images))
+    for path, tokens, total in zip(paths, decoded.tokens[:, 0], decoded.sums[:, 0], strict=True):
+        yield path, module.tokenizer.decode(tokens.tolist()), total.item()
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("expected at least 1")
+    return value

@@ -1,0 +1,98 @@
+"""Writes scenes to disk as COCO does: images, captions and instance masks."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pycocotools import mask as rle
+
+from vlm.data.world.captions import captions
+from vlm.data.world.draw import draw
+from vlm.data.world.scene import SHAPES, Scene
+from vlm.files import write_json
+
+CATEGORIES = [{"id": number, "name": name} for number, name in enumerate(SHAPES, start=1)]
+JPEG_QUALITY = 95
+MOST = 10  # annotations an image can have; the last digit of an annotation's id counts them
+
+
+def write_split(
+    folder: Path,
+    split: str,
+    scenes: Sequence[Scene],
+    *,
+    first_id: int,
+    written: Callable[[], None],
+) -> None:
+    """Writes ``images/``, ``captions_{split}.json`` and ``instances_{split}.json``.
+
+    The two annotation files come last and whole, so where they are, the images are too.
+
+    Args:
+        folder: to write into; what it already has of that split is replaced.
+        split: in the names of all files.
+        scenes: to draw.
+        first_id: image id of the first scene; the others follow.
+        written: called after each image.
+    """
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    images, told, instances = [], [], []
+    for index, scene in enumerate(scenes):
+        entry = _image_entry(first_id + index, f"{split}_{index:06d}.jpg", scene)
+        pixels, masks = draw(scene)
+        _save(Image.fromarray(pixels), folder / "images" / entry["file_name"])
+        images.append(entry)
+        told += _caption_entries(entry["id"], scene)
+        instances += _instance_entries(entry["id"], scene, masks)
+        written()
+    write_json(folder / f"captions_{split}.json", {"images": images, "annotations": told})
+    tree = {"images": images, "annotations": instances, "categories": CATEGORIES}
+    write_json(folder / f"instances_{split}.json", tree)
+
+
+def _save(picture: Image.Image, file: Path) -> None:
+    """A JPEG without chroma subsampling, which would blur the colours of thin patterns."""
+    partial = file.with_suffix(".partial")
+    picture.save(partial, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
+    partial.replace(file)
+
+
+def _image_entry(image_id: int, name: str, scene: Scene) -> dict[str, Any]:
+    """What COCO tells of an image, and the scene that it was drawn from."""
+    return {
+        "id": image_id,
+        "file_name": name,
+        "width": scene.width,
+        "height": scene.height,
+        "unseen": scene.unseen,
+        "scene": scene.record,
+    }
+
+
+def _caption_entries(image_id: int, scene: Scene) -> list[dict[str, Any]]:
+    return [
+        {"id": image_id * MOST + number, "image_id": image_id, "caption": caption}
+        for number, caption in enumerate(captions(scene))
+    ]
+
+
+def _instance_entries(
+    image_id: int, scene: Scene, masks: NDArray[np.bool_]
+) -> list[dict[str, Any]]:
+    """One annotation an object, in the scene's order; the shapes are the categories."""
+    codes = rle.encode(np.asfortranarray(masks.transpose(1, 2, 0), dtype=np.uint8))
+    return [
+        {
+            "id": image_id * MOST + number,
+            "image_id": image_id,
+            "category_id": SHAPES.index(thing.shape) + 1,
+            "segmentation": {"size": code["size"], "counts": code["counts"].decode("ascii")},
+            "area": int(rle.area(code)),
+            "bbox": rle.toBbox(code).tolist(),
+            "iscrowd": 0,
+        }
+        for number, (thing, code) in enumerate(zip(scene.objects, codes, strict=True))
+    ]

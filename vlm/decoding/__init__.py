@@ -1,0 +1,15 @@
+"""Greedy, BeamSearch and Sampling over a DecodingState; they know no model, word or image."""
+
+from vlm.decoding.beams import BeamSearch
+from vlm.decoding.sampling import Greedy, Sampling
+from vlm.decoding.strategy import Decoded, DecodingState, SpecialTokens, Strategy
+
+__all__ = [
+    "BeamSearch",
+    "Decoded",
+    "DecodingState",
+    "Greedy",
+    "Sampling",
+    "SpecialTokens",
+    "Strategy",
+]

@@ -1,0 +1,1 @@
+"""What a caption or an answer looked at, seen and scored."""

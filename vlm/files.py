@@ -1,0 +1,57 @@
+"""JSON read with one clear sentence when it cannot be, and written whole or not at all."""
+
+import difflib
+import gzip
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from vlm.errors import InputError
+
+
+def read_text(file: Path) -> str:
+    """A UTF-8 text file, unpacked where its name ends in ``.gz``.
+
+    Raises:
+        InputError: if the file is missing (the nearest name is suggested) or unreadable.
+    """
+    try:
+        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        return data.decode("utf-8-sig")
+    except FileNotFoundError as error:
+        near = [path.name for path in file.parent.glob("*.json*")] if file.parent.is_dir() else []
+        close = difflib.get_close_matches(file.name, near, n=1)
+        hint = f"did you mean {close[0]}?" if close else "check the path"
+        raise InputError(f"file {file} does not exist; {hint}") from error
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise InputError(f"file {file} cannot be read ({error}); restore it") from error
+
+
+def read_json(file: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        InputError: if the file is missing, unreadable, or not whole JSON.
+    """
+    try:
+        return json.loads(read_text(file))
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"file {file} is not whole JSON (line {error.lineno}: {error.msg}); "
+            "it may have been cut off, fetch or write it again"
+        ) from error
+
+
+def write_json(file: Path, content: Any) -> None:
+    """Writes JSON at full precision; a file of that name is whole at every moment."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(file.name + ".partial")
+    partial.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    partial.replace(file)
+
+
+def file_hash(file: Path) -> str:
+    """SHA-256 of a file's content, first 16 hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]

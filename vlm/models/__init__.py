@@ -1,0 +1,17 @@
+"""The networks, in pure torch; they never see a word, a file or a config."""
+
+from vlm.models.attention import MultiHeadAttention
+from vlm.models.backbone import FrozenBackbone
+from vlm.models.captioner import Captioner
+from vlm.models.decoder import TextDecoder
+from vlm.models.encoder import BlindEncoder, Memory, RegionEncoder
+
+__all__ = [
+    "BlindEncoder",
+    "Captioner",
+    "FrozenBackbone",
+    "Memory",
+    "MultiHeadAttention",
+    "RegionEncoder",
+    "TextDecoder",
+]

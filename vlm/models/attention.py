@@ -1,0 +1,127 @@
+"""The equation ``softmax(Q K^T / sqrt(d_k)) V``, and the heads that share it.
+
+Masks are boolean, True where a query may look, and broadcast to ``(B, H, L, N)``.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None) -> Tensor:
+    """How much every query looks at every key: ``softmax(Q K^T / sqrt(d_k))``.
+
+    Scaled dot-product attention of Vaswani et al. 2017 (arXiv:1706.03762, equation 1).
+
+    Args:
+        query: ``(B, H, L, d)``.
+        key: ``(B, H, N, d)``.
+        mask: boolean, broadcastable to ``(B, H, L, N)``; True where a query may look.
+
+    Returns:
+        ``(B, H, L, N)``, in [0, 1], each row summing to 1.
+    """
+    similarity = query @ key.transpose(-2, -1) / math.sqrt(key.shape[-1])
+    if mask is not None:
+        similarity = similarity.masked_fill(~mask, -math.inf)
+    return similarity.softmax(dim=-1)
+
+
+def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The whole equation, ``softmax(Q K^T / sqrt(d_k)) V``, written to be read.
+
+    Training and decoding run the fused kernel of the same equation; a test holds
+    the two equal, forward and backward.
+
+    Args:
+        query: ``(B, H, L, d)``.
+        key: ``(B, H, N, d)``.
+        value: ``(B, H, N, d)``.
+        mask: boolean, broadcastable to ``(B, H, L, N)``; True where a query may look.
+
+    Returns:
+        ``(B, H, L, d)``.
+    """
+    return attention_weights(query, key, mask) @ value
+
+
+class KeyValues(NamedTuple):
+    """A memory as one attention sees it, projected and split into heads.
+
+    Attributes:
+        keys: ``(B, H, N, d)``.
+        values: ``(B, H, N, d)``.
+    """
+
+    keys: Tensor
+    values: Tensor
+
+    def append(self, later: "KeyValues") -> "KeyValues":
+        """These, followed along ``N`` by later ones of the same rows."""
+        return KeyValues(
+            torch.cat([self.keys, later.keys], dim=2),
+            torch.cat([self.values, later.values], dim=2),
+        )
+
+    def select(self, rows: Tensor) -> "KeyValues":
+        """The given rows of the batch, ``rows`` being ``(B',)`` indices."""
+        return KeyValues(self.keys.index_select(0, rows), self.values.index_select(0, rows))
+
+
+class MultiHeadAttention(nn.Module):
+    """Queries from one sequence, keys and values from another, in several heads.
+
+    Cross-attention when the memory is another sequence, self-attention when it is
+    the querying sequence itself: the module is the same. Keys and values are
+    projected apart from the queries, so that a memory is projected once however
+    many sequences ask it.
+
+    Args:
+        width: of the queries and of the output, ``D``.
+        heads: ``H``; must divide ``width``.
+        memory_width: of what is looked at; ``width`` when not given.
+
+    Raises:
+        ValueError: if ``heads`` does not divide ``width``.
+    """
+
+    def __init__(self, width: int, heads: int, *, memory_width: int | None = None) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width must be a multiple of heads, got width={width}, heads={heads}")
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(memory_width or width, 2 * width)
+        self.output = nn.Linear(width, width)
+
+    def project(self, memory: Tensor) -> KeyValues:
+        """Keys and values of a memory ``(B, N, memory_width)``."""
+        keys, values = self.key_value(memory).chunk(2, dim=-1)
+        return KeyValues(self._split(keys), self._split(values))
+
+    def forward(self, queries: Tensor, key_values: KeyValues, mask: Tensor | None = None) -> Tensor:
+        """What the queries find in the memory.
+
+        Args:
+            queries: ``(B, L, D)``.
+            key_values: of the memory, from :meth:`project`.
+            mask: boolean, broadcastable to ``(B, H, L, N)``; True where a query may look.
+
+        Returns:
+            ``(B, L, D)``.
+        """
+        attended = functional.scaled_dot_product_attention(
+            self._split(self.query(queries)), key_values.keys, key_values.values, attn_mask=mask
+        )
+        return self.output(attended.transpose(1, 2).flatten(2))
+
+    def weights(self, queries: Tensor, key_values: KeyValues, mask: Tensor | None = None) -> Tensor:
+        """Where the queries look: ``(B, H, L, N)``, each row summing to 1."""
+        return attention_weights(self._split(self.query(queries)), key_values.keys, mask)
+
+    def _split(self, sequence: Tensor) -> Tensor:
+        """``(B, L, D)`` into heads, ``(B, H, L, d)``."""
+        return sequence.unflatten(-1, (self.heads, -1)).transpose(1, 2)

@@ -1,0 +1,39 @@
+"""RegionFeatures, the one currency between backbone, cache, decoder, overlay and grounding."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class RegionFeatures(NamedTuple):
+    """What a backbone saw in a batch of images, region by region.
+
+    Shape letters of the whole project: ``B`` images, ``C`` captions or questions
+    an image, ``K`` beams, ``N`` regions, ``L`` text length, ``D`` width,
+    ``H`` heads, ``V`` vocabulary.
+
+    Attributes:
+        features: ``(B, N, D)``, floating point.
+        boxes: ``(B, N, 4)`` as x0 y0 x1 y1 in [0, 1] of the *original* image.
+        mask: ``(B, N)`` boolean, True where the region is real, False where it pads.
+    """
+
+    features: Tensor
+    boxes: Tensor
+    mask: Tensor
+
+
+def grid_boxes(rows: int, columns: int) -> Tensor:
+    """Boxes of a regular grid over the whole image, row by row.
+
+    Args:
+        rows: cells from top to bottom.
+        columns: cells from left to right.
+
+    Returns:
+        ``(rows * columns, 4)`` as x0 y0 x1 y1 in [0, 1].
+    """
+    y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    corners = torch.stack([x, y, x + 1, y + 1], dim=-1).reshape(-1, 4)
+    return corners / torch.tensor([columns, rows, columns, rows])

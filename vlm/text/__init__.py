@@ -1,0 +1,1 @@
+"""Text to tokens: the scorers' tokenisation and the captioner's."""

@@ -1,0 +1,196 @@
+"""Our rebuild recipe: plain strings and numbers that make a module again from its file.
+
+A checkpoint is Lightning's, with one section more. It is read with
+``weights_only=True``, and only classes of this package are ever made from it.
+"""
+
+import importlib
+import inspect
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from vlm import __version__
+from vlm.errors import InputError
+from vlm.models.backbone import LOCAL_DIR, FrozenBackbone
+
+SECTION = "vlm"
+FORMAT = 1
+PACKAGE = "vlm."
+Part = TypeVar("Part")
+
+
+def describe(part: Any) -> Any:
+    """A part as ``{"class_path": ..., "init_args": {...}}``, plain values as they are.
+
+    Every part of this package keeps what it was made with under the names of its
+    constructor's arguments; that convention is all there is to it.
+    """
+    if part is None or isinstance(part, bool | int | float | str):
+        return part
+    if isinstance(part, list | tuple):
+        return [describe(item) for item in part]
+    if isinstance(part, Mapping):
+        return {str(key): describe(value) for key, value in part.items()}
+    kind = type(part)
+    names = inspect.signature(kind).parameters
+    arguments = {name: describe(getattr(part, name)) for name in names}
+    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
+
+
+def rebuild(description: Any, expected: type[Part]) -> Part:
+    """The part that a description describes.
+
+    Args:
+        description: from :func:`describe`.
+        expected: class that the part must be of.
+
+    Raises:
+        InputError: if the class is not one of this package or not of the expected kind.
+    """
+    path = description["class_path"]
+    module, _, name = path.rpartition(".")
+    kind = None
+    if path.startswith(PACKAGE):
+        kind = getattr(importlib.import_module(module), name, None)
+    if not (inspect.isclass(kind) and issubclass(kind, expected) and kind.__module__ == module):
+        raise InputError(f"the checkpoint asks for {path}, which is no {expected.__name__} of vlm")
+    arguments = description["init_args"].items()
+    return kind(**{name: _rebuilt(value) for name, value in arguments})
+
+
+def _rebuilt(value: Any) -> Any:
+    """A plain value as it is, a described part as the part."""
+    described = isinstance(value, Mapping) and "class_path" in value
+    return rebuild(value, object) if described else value
+
+
+def section(module: Any, data: Any) -> dict[str, Any]:
+    """What a checkpoint says of a module, beside Lightning's own entries.
+
+    Args:
+        module: a :class:`vlm.training.captioning.CaptioningModule`.
+        data: the data module it was trained on, if any.
+    """
+    backbone: FrozenBackbone = module.backbone
+    parts = ("objective", "decoding", "learning_rate", "weight_decay", "warmup", "seed")
+    return {
+        "format": FORMAT,
+        "version": __version__,
+        "task": type(module).__module__ + "." + type(module).__qualname__,
+        "tokenizer": module.tokenizer.definition,
+        "backbone": describe(backbone) | {"hash": backbone.hash},
+        "backbone_weights": None if backbone.public else backbone.travelling(),
+        "encoder": describe(module.captioner.encoder),
+        "decoder": describe(module.captioner.decoder),
+        "settings": {name: describe(getattr(module, name)) for name in parts},
+        "data": None if data is None else describe(data),
+    }
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """A checkpoint's whole content, on the CPU.
+
+    Raises:
+        InputError: if the file is missing, not a checkpoint, not one of ours, or newer.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"checkpoint {path} does not exist; check the path")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a different one for every kind of damage
+        raise InputError(
+            f"{path} is not a checkpoint that can be read; it may be another kind of file or cut off"
+        ) from error
+    if not isinstance(content, dict) or SECTION not in content:
+        raise InputError(f"{path} is not a checkpoint of vlm; give one that `vlm fit` wrote")
+    if content[SECTION]["format"] > FORMAT:
+        raise InputError(
+            f"{path} has format {content[SECTION]['format']}, this vlm reads up to {FORMAT}; "
+            "install a newer vlm"
+        )
+    return content
+
+
+def backbone_description(recipe: dict[str, Any], replacement: str | None = None) -> dict[str, Any]:
+    """How to make the checkpoint's backbone here and now.
+
+    Weights that travelled in the checkpoint are laid out once, in timm's local-dir
+    layout, in a cache folder named by their hash.
+
+    Args:
+        recipe: the checkpoint's section.
+        replacement: a folder in local-dir layout or a weight file, to be used instead.
+    """
+    arguments = dict(recipe["backbone"]["init_args"])
+    if replacement is not None:
+        folder = Path(replacement).is_dir()
+        changed = {"name": LOCAL_DIR + replacement} if folder else {"weights": replacement}
+        arguments |= changed
+    elif recipe["backbone_weights"] is not None:
+        arguments |= {"name": LOCAL_DIR + str(_unpack(recipe)), "weights": None, "pretrained": True}
+    return {"class_path": recipe["backbone"]["class_path"], "init_args": arguments}
+
+
+def check_backbone(backbone: FrozenBackbone, recipe: dict[str, Any]) -> None:
+    """Holds a backbone against the one a checkpoint was trained with.
+
+    Raises:
+        InputError: naming both, if their weights differ.
+    """
+    expected, name = recipe["backbone"]["hash"], recipe["backbone"]["init_args"]["name"]
+    if backbone.hash != expected:
+        raise InputError(
+            f"backbone {backbone.name!r} has weights {backbone.hash}, but the checkpoint was "
+            f"trained with {name!r} of weights {expected}; give those with --backbone PATH"
+        )
+
+
+def load_backbone(recipe: dict[str, Any], replacement: str | None = None) -> FrozenBackbone:
+    """The backbone of a checkpoint, from its public source or from the checkpoint itself.
+
+    Raises:
+        InputError: if the source is gone or holds other weights.
+    """
+    try:
+        backbone = rebuild(backbone_description(recipe, replacement), FrozenBackbone)
+    except InputError as error:
+        name, weights = recipe["backbone"]["init_args"]["name"], recipe["backbone"]["hash"]
+        raise InputError(
+            f"the checkpoint's backbone {name!r} with weights {weights} cannot be had "
+            f"({error}); give a folder or file that holds it with --backbone PATH"
+        ) from error
+    check_backbone(backbone, recipe)
+    return backbone
+
+
+def _unpack(recipe: dict[str, Any]) -> Path:
+    """Travelled weights in timm's local-dir layout; written once, then found."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    folder = cache / "vlm" / "backbones" / recipe["backbone"]["hash"]
+    if not (folder / "config.json").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        travelled = recipe["backbone_weights"]
+        weights = {name: tensor.contiguous() for name, tensor in travelled["state"].items()}
+        safetensors.torch.save_file(weights, folder / "model.safetensors")
+        (folder / "config.json").write_text(json.dumps(travelled["config"]))
+    return folder
+
+
+def load_state(module: nn.Module, content: dict[str, Any]) -> None:
+    """Trained weights into a module made by the recipe.
+
+    Raises:
+        InputError: if names or shapes differ, which a whole checkpoint's never do.
+    """
+    try:
+        module.load_state_dict(content["state_dict"])
+    except RuntimeError as error:
+        raise InputError(f"the checkpoint's weights do not fit its own recipe ({error})") from error
