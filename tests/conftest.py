@@ -6,6 +6,12 @@ from pathlib import Path
 import pytest
 
 SHARED_DEFAULT = Path(__file__).resolve().parents[2] / "shared"
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+def pytest_report_header() -> str:
+    """Which folder of real data the tests read."""
+    return f"shared folder: {os.environ.get('VLM_SHARED', SHARED_DEFAULT)}"
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +24,51 @@ def shared() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn world of a few scenes: 24 to train on, 7 for each other split."""
+    from vlm.data.world import World
+
+    folder = tmp_path_factory.mktemp("world")
+    World(seed=5).write(folder, {"train": 24, "val": 7, "test": 7, "test_seen": 7})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_arguments(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Options that shrink ``configs/demo.yaml`` to a few seconds, on random eyes."""
+    cache = tmp_path_factory.mktemp("features")
+    options = {
+        "trainer.enable_progress_bar": "false",
+        "trainer.enable_model_summary": "false",
+        "trainer.max_epochs": "3",
+        "trainer.check_val_every_n_epoch": "1",
+        "model.backbone.name": "test_resnet",
+        "model.backbone.pretrained": "false",
+        "model.encoder.width": "24",
+        "model.decoder.width": "24",
+        "model.decoding.max_length": "7",
+        "data.root": str(tiny_world),
+        "data.cache": str(cache),
+        "data.batch_size": "5",
+    }
+    pairs = [part for name, value in options.items() for part in (f"--{name}", value)]
+    return ["--config", str(CONFIGS / "demo.yaml"), *pairs]
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_arguments: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished tiny training."""
+    from vlm.cli import trainer
+
+    output = tmp_path_factory.mktemp("run")
+    trainer.run("fit", [*tiny_arguments, "--output", str(output)])
+    return output
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tiny_run: Path) -> Path:
+    """The checkpoint of the tiny training."""
+    return tiny_run / "checkpoints" / "best.ckpt"

@@ -1,7 +1,7 @@
 """The one exception for input that cannot be used."""
 
 
-class InputError(ValueError):
+class InputError(Exception):
     """A file, value or option given by the user that cannot be used.
 
     The message is one sentence that names what was given, says what is wrong

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from vlm.data.features import FeatureCache, fingerprint
-from vlm.data.images import ImageGeometry
+from vlm.data.images import ImageGeometry, refuse
 from vlm.errors import InputError
 from vlm.models.backbone import FrozenBackbone
 from vlm.regions import RegionFeatures
@@ -43,7 +43,8 @@ def extract(
         the cache, entry ``i`` holding the features of ``paths[i]``.
 
     Raises:
-        InputError: naming every image that could not be read; nothing is kept then.
+        InputError: naming every image that could not be read (nothing is kept then), or if
+            the cache cannot be read or written.
     """
     geometry = geometry_of(backbone)
     folder = cache / fingerprint(backbone.hash, repr(geometry), paths)
@@ -57,17 +58,15 @@ def extract(
 def _look(backbone: FrozenBackbone, loader: DataLoader, images: int) -> Iterator[RegionFeatures]:
     """Features batch by batch; bad images are gathered and named together at the end."""
     complaints: list[str] = []
-    with tqdm(total=images, desc=f"features of {backbone.name}", unit="image") as progress:
+    name = backbone.name.rpartition("/")[2]
+    with tqdm(total=images, desc=f"features of {name}", unit=" images") as progress:
         for batch in loader:
             complaints += [item for item in batch if isinstance(item, str)]
             if not complaints:
                 pixels = torch.stack(batch).to(backbone.mean.device)
                 yield backbone(pixels.to(backbone.mean.dtype) / 255)
             progress.update(len(batch))
-    if complaints:
-        raise InputError(
-            f"{len(complaints)} of {images} images cannot be used: " + " | ".join(complaints)
-        )
+    refuse(complaints, images=images, origin="the set")
 
 
 class _ImageFiles(Dataset):
@@ -102,4 +101,6 @@ def mean_features(
     """
     with TemporaryDirectory() as folder:
         features = extract(backbone, paths, Path(cache or folder))
-        return np.stack([features[index].float().mean(dim=0).numpy() for index in range(len(paths))])
+        return np.stack(
+            [features[index].float().mean(dim=0).numpy() for index in range(len(paths))]
+        )

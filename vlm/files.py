@@ -4,6 +4,8 @@ import difflib
 import gzip
 import hashlib
 import json
+import os
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +26,26 @@ def read_text(file: Path) -> str:
         close = difflib.get_close_matches(file.name, near, n=1)
         hint = f"did you mean {close[0]}?" if close else "check the path"
         raise InputError(f"file {file} does not exist; {hint}") from error
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise InputError(f"file {file} cannot be read ({error}); restore it") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"file {file} is not UTF-8 text (byte {error.start}); convert it"
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"file {file} cannot be read ({reason}); restore it") from error
 
 
 def read_json(file: Path) -> Any:
     """The content of a JSON file.
 
     Raises:
-        InputError: if the file is missing, unreadable, or not whole JSON.
+        InputError: if the file is missing, unreadable, empty, or not whole JSON.
     """
+    text = read_text(file)
+    if not text.strip():
+        raise InputError(f"file {file} is empty; fetch or write it again")
     try:
-        return json.loads(read_text(file))
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(
             f"file {file} is not whole JSON (line {error.lineno}: {error.msg}); "
@@ -44,9 +54,14 @@ def read_json(file: Path) -> Any:
 
 
 def write_json(file: Path, content: Any) -> None:
-    """Writes JSON at full precision; a file of that name is whole at every moment."""
+    """Writes JSON at full precision; a file of that name is whole at every moment.
+
+    Args:
+        file: its folder is made; processes may write it at once, the last one's content stays.
+        content: of plain dicts, lists, strings and numbers.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(file.name + ".partial")
+    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     partial.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     partial.replace(file)
 

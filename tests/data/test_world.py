@@ -168,16 +168,17 @@ def test_objects_do_not_overlap_and_lie_within_the_picture():
         assert masks.shape == (len(scene.objects), scene.height, scene.width)
         assert masks.sum(axis=0).max() == 1
         for mask, one in zip(masks, scene.objects, strict=True):
-            assert mask.sum() == pytest.approx(2 * one.radius**2, rel=0.1)
+            # Pillow fills a polygon's border too: an eighth of a pixel more on every side.
+            assert mask.sum() == pytest.approx(2 * one.radius**2, rel=0.15)
 
 
 @pytest.mark.parametrize("colour", COLOURS)
 def test_a_plain_object_shows_its_colour_and_a_patterned_one_a_second(colour):
     def spread(material):
-        pixels, (mask,) = draw(still(thing(colour, material, radius=16.0)))
-        return pixels[mask].astype(float).std(axis=0).max()
+        pixels = draw(still(thing(colour, material, x=33.0, radius=18.0)))[0]
+        return pixels[12:28, 25:41].astype(float).std(axis=0).max()  # within the rim
 
-    assert all(spread(material) > spread("plain") + 8 for material in MATERIALS[1:])
+    assert all(spread(material) > 5 * spread("plain") for material in MATERIALS[1:])
 
 
 def test_colours_of_plain_objects_are_far_apart():
@@ -267,6 +268,8 @@ def test_a_wrong_attribute_of_the_main_object_is_wrong():
 # Files
 
 
+# pycocotools 2.0.11 decodes masks through an __array__ of NumPy 1.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_the_world_is_written_as_coco(tmp_path):
     steps = []
     WORLD.write(

@@ -1,5 +1,6 @@
 """The ``vlm`` command: finds the verb, imports only that, tells errors in one sentence."""
 
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -37,21 +38,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         the exit status: 0 done, 2 input that cannot be used.
     """
     verb, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    if verb in ("-h", "--help"):
-        print(usage())
-        return 0
-    if verb == "--version":
-        print(f"vlm {__version__}")
-        return 0
     try:
-        if verb not in VERBS:
-            raise InputError(f"there is no verb {verb!r}; there are {', '.join(VERBS)}")
-        module = importlib.import_module(f"vlm.cli.{VERBS[verb][0]}")
-        module.main(verb, rest)
+        _run(verb, rest)
     except InputError as error:
         print(f"vlm: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("vlm: stopped; what was written stays", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # who read our output has seen enough
+        sys.stdout = None  # pyright: ignore[reportAttributeAccessIssue]
     return 0
+
+
+def _run(verb: str, arguments: Sequence[str]) -> None:
+    if verb in ("-h", "--help"):
+        print(usage())
+    elif verb == "--version":
+        print(f"vlm {__version__}")
+    elif verb in VERBS:
+        importlib.import_module(f"vlm.cli.{VERBS[verb][0]}").main(verb, arguments)
+    else:
+        nearest = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(VERBS)}"
+        raise InputError(f"there is no verb {verb!r}; {hint}")

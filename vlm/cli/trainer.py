@@ -28,6 +28,7 @@ from vlm.training import checkpoint as checkpoints
 from vlm.training.callbacks import ResultWriter, RunRecord
 from vlm.training.captioning import CaptioningModule
 
+TOLD = r"there is no option '[^']*'; (did you mean '[^']*'\?|see --help)"
 FIXED = ("encoder", "decoder")
 OPTIONS_OF = (L.Trainer, CaptioningModule, CaptionData, FrozenBackbone, RegionEncoder, TextDecoder)
 
@@ -56,9 +57,19 @@ def run(verb: str, arguments: Sequence[str]) -> "TrainerCLI":
         if recipe is not None:
             config = lowest_config(recipe, _value_of("--backbone", arguments))
             defaults.write_text(yaml.safe_dump(config))
-        cli = TrainerCLI(verb, list(arguments), recipe, defaults if recipe else None)
+        try:
+            cli = TrainerCLI(verb, list(arguments), recipe, defaults if recipe else None)
+        except Exception as error:
+            raise _told(error) or error from None
     cli.run()
     return cli
+
+
+def _told(error: BaseException | None) -> InputError | None:
+    """The sentence that jsonargparse has wrapped into errors of its own, if there is one."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def lowest_config(recipe: dict[str, Any], backbone: str | None) -> dict[str, Any]:
@@ -89,10 +100,13 @@ class OneSentenceParser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises what the command line prints."""
         text = re.sub(r"\s+", " ", str(message)).strip()
+        told = re.search(TOLD, text)
+        if told:  # an inner parser has said it already
+            raise InputError(told[0]) from ex
         unknown = re.findall(r"(?:Option|Key|key) '([\w.]+)' is not (?:accepted|expected)", text)
         unknown = unknown or re.findall(r"nrecognized arguments: --(\S+)", text)
         if unknown:
-            name = unknown[0].split("=")[0]
+            name = unknown[0].partition("=")[0]
             last = name.rpartition(".")[2]
             known = {option for part in OPTIONS_OF for option in inspect.signature(part).parameters}
             nearest = difflib.get_close_matches(last, sorted(known), n=1)
@@ -207,7 +221,9 @@ class TrainerCLI(LightningCLI):
         for part in FIXED:
             trained = self.recipe[part]
             asked = config.model.init_args[part].as_dict()
-            if asked["class_path"] != trained["class_path"]:
+            if checkpoints.class_of(asked["class_path"]) is not checkpoints.class_of(
+                trained["class_path"]
+            ):
                 raise InputError(
                     f"model.{part} is {asked['class_path']}, but the checkpoint holds a "
                     f"{trained['class_path']}; leave it out"

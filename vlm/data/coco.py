@@ -10,6 +10,8 @@ from vlm.data.images import SUFFIXES
 from vlm.errors import InputError
 from vlm.files import read_json, read_text
 
+COCO_FORM = "expected 'images' with id and file_name, 'annotations' with image_id and caption"
+
 
 class CaptionSample(NamedTuple):
     """An image with the captions people gave it.
@@ -29,20 +31,25 @@ def read_captions(file: Path, images: Path) -> list[CaptionSample]:
     """Samples of an annotation file, in the file's own order of images.
 
     Two formats are told apart by the file's name: COCO captions JSON (``.json``) and JSON
-    lines (``.jsonl``), both also gzipped. A line has the form ``{"image": "a.jpg", "captions": ["..."]}``; its
-    captions may be missing, and ``"id"`` may name the image.
+    lines (``.jsonl``), both also gzipped. A line has the form
+    ``{"image": "a.jpg", "captions": ["..."]}``; its captions may be missing, and ``"id"``
+    may name the image.
 
     Args:
         file: of annotations.
         images: folder that the file's image names are relative to.
 
     Raises:
-        InputError: if the file is missing, cut off, of another kind, or holds doubled
-            ids, an empty caption, or a caption for an image it does not list.
+        InputError: if the file is missing, cut off, of another kind, lists no image, or holds
+            doubled ids, an empty caption, or a caption for an image it does not list.
     """
     if file.name.removesuffix(".gz").endswith(".jsonl"):
-        return _from_lines(file, read_text(file), images)
-    return _from_coco(file, read_json(file), images)
+        samples = _from_lines(file, read_text(file), images)
+    else:
+        samples = _from_coco(file, read_json(file), images)
+    if not samples:
+        raise InputError(f"{file} lists no image; give a file with samples")
+    return samples
 
 
 def list_images(folder: Path) -> list[CaptionSample]:
@@ -73,16 +80,10 @@ def to_coco(samples: Iterable[CaptionSample]) -> dict[str, Any]:
 
 
 def _from_coco(file: Path, tree: Any, images: Path) -> list[CaptionSample]:
-    if not isinstance(tree, dict) or "images" not in tree:
-        raise InputError(f"{file} is not a COCO captions file: it has no 'images'")
+    _refuse_other_kinds(file, tree)
     try:
-        names = [(image["id"], image["file_name"]) for image in tree["images"]]
+        names = [(image["id"], images / image["file_name"]) for image in tree["images"]]
         annotations = tree.get("annotations", [])
-        if annotations and "caption" not in annotations[0]:
-            kind = "instances" if "category_id" in annotations[0] else "other annotations"
-            raise InputError(
-                f"{file} holds {kind}, not captions; give the captions file of the same images"
-            )
         _refuse_doubles(file, "image", (image_id for image_id, _ in names))
         _refuse_doubles(file, "annotation", (row["id"] for row in annotations if "id" in row))
         captions: dict[int | str, list[str]] = {image_id: [] for image_id, _ in names}
@@ -93,42 +94,69 @@ def _from_coco(file: Path, tree: Any, images: Path) -> list[CaptionSample]:
                     "add the image or remove the caption"
                 )
             captions[row["image_id"]].append(_checked(file, row["image_id"], row["caption"]))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{file} is not a COCO captions file: {error!r} is missing or odd"
+            f"{file} is not a whole COCO captions file ({error!r}); {COCO_FORM}"
         ) from error
-    return [CaptionSample(key, images / name, tuple(captions[key])) for key, name in names]
+    return [CaptionSample(key, path, tuple(captions[key])) for key, path in names]
+
+
+def _refuse_other_kinds(file: Path, tree: Any) -> None:
+    """Says what a file is that holds something else than captions."""
+    rows = tree.get("annotations", []) if isinstance(tree, dict) else tree
+    first = rows[0] if isinstance(rows, list) and rows else {}
+    keys = set(first) if isinstance(first, dict) else set()
+    if isinstance(tree, list):
+        kind = "a list of results" if "image_id" in keys else "a list"
+    elif not isinstance(tree, dict):
+        kind = "a single value"
+    elif "questions" in tree or "question_id" in keys:
+        kind = "a VQA file"
+    elif "images" not in tree:
+        kind = "without 'images'"
+    elif keys and "caption" not in keys:
+        kind = "an instances file" if "category_id" in keys else "a file of other annotations"
+    else:
+        return
+    raise InputError(f"{file} is {kind}, not a COCO captions file; {COCO_FORM}")
 
 
 def _from_lines(file: Path, text: str, images: Path) -> list[CaptionSample]:
     samples = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not splitlines(), which would also split at the line separators that a JSON text may hold.
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
+        where = f"{file}, line {number}"
         try:
             row = json.loads(line)
-            name, key = row["image"], row.get("id", row["image"])
+            path, key = images / row["image"], row.get("id", row["image"])
             captions = row.get("captions", [])
             if not isinstance(captions, list):
                 raise TypeError("captions must be a list")
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
-                f'{file}, line {number}: expected {{"image": "a.jpg", "captions": ["..."]}}, '
-                f"got {line[:60]!r} ({error})"
+                f'{where}: expected {{"image": "a.jpg", "captions": ["..."]}}, '
+                f"got {line[:60]!r} ({error}); correct the line"
             ) from error
-        texts = tuple(_checked(file, key, caption) for caption in captions)
-        samples.append(CaptionSample(key, images / name, texts))
+        texts = tuple(_checked(where, key, caption) for caption in captions)
+        samples.append(CaptionSample(key, path, texts))
     _refuse_doubles(file, "image", (sample.image_id for sample in samples))
     return samples
 
 
-def _checked(file: Path, image_id: int | str, caption: Any) -> str:
-    if not isinstance(caption, str) or not caption.strip():
+def _checked(where: Path | str, image_id: int | str, caption: Any) -> str:
+    if not isinstance(caption, str) or not caption.strip() or not _is_unicode(caption):
         raise InputError(
-            f"{file}: image {image_id} has the caption {caption!r}; expected text, "
+            f"{where}: image {image_id} has the caption {caption!r}; expected text, "
             "write one or remove the entry"
         )
     return caption
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it has no half of a surrogate pair, which JSON can spell but no file can hold."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _refuse_doubles(file: Path, what: str, ids: Iterable[Hashable]) -> None:

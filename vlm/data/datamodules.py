@@ -113,15 +113,18 @@ class CaptionData(L.LightningDataModule):
         Raises:
             InputError: naming all that cannot be used.
         """
-        check_images((sample.path for sample in self.samples(split)), origin=f"the {split} split")
+        folder, samples = self._folder, self.samples(split)
+        if not folder.is_dir():
+            raise InputError(f"image folder {folder} does not exist; correct data.images")
+        check_images((sample.path for sample in samples), origin=f"the {split} split")
 
     def fingerprints(self, stage: str) -> dict[str, dict[str, str | int]]:
         """What each split of a stage holds: its file, the file's hash, how many images."""
         found: dict[str, dict[str, str | int]] = {}
         for split in SPLITS_OF_STAGE[stage]:
-            file = self._file(split)
+            file, images = self._file(split), len(self.samples(split))
             content = {"file": str(file), "hash": file_hash(file)} if file else {}
-            found[split] = content | {"images": len(self.samples(split))}
+            found[split] = content | {"images": images}
         return found
 
     def look_with(self, split: str, source: ImageGeometry | FeatureCache) -> None:
@@ -155,23 +158,26 @@ class CaptionData(L.LightningDataModule):
         return self._in_order("predict")
 
     def _read(self, split: str) -> list[CaptionSample]:
-        file, images = self._file(split), Path(self.root) / self.images
+        file = self._file(split)
         if file is None and split == "predict":
-            return list_images(images)
+            return list_images(self._folder)
         if file is None:
             raise InputError(
                 f"there are no annotations for {split}; name a file as data.annotations.{split}"
             )
-        samples = read_captions(file, images)
+        samples = read_captions(file, self._folder)
         bare = [str(sample.image_id) for sample in samples if not sample.captions]
         if bare and split != "predict":
             raise InputError(
                 f"{file} has no caption for {len(bare)} images ({', '.join(bare[:5])}); "
                 "write one each, or use predict"
             )
-        if not samples:
-            raise InputError(f"{file} lists no image; give a file with samples")
         return samples
+
+    @property
+    def _folder(self) -> Path:
+        """Of the images."""
+        return Path(self.root) / self.images
 
     def _file(self, split: str) -> Path | None:
         """The annotation file of a split, if it has one."""
@@ -233,21 +239,23 @@ class CaptionDataset(Dataset):
         return len(self._samples)
 
     def __getitem__(self, draw: Draw) -> _Item:
-        sample = self._samples[draw.index]
+        sample = self._samples[draw.sample]
         if isinstance(self._source, FeatureCache):
-            return _Item(sample, self._source[draw.index])
+            return _Item(sample, self._source[draw.sample])
         image = self._source.load(sample.path)
         if self._augmentation is not None:
-            seed = seed_of(self._seed, draw.epoch, draw.index)
+            seed = seed_of(self._seed, draw.epoch, draw.sample)
             image = self._augmentation(image, seed=seed)
         return _Item(sample, image)
 
     def collate(self, items: Sequence[_Item]) -> CaptionBatch:
         """Items to one batch."""
         images = [item.image for item in items]
-        cached = isinstance(self._source, FeatureCache)
+        source = self._source
         return CaptionBatch(
             image_ids=[item.sample.image_id for item in items],
-            images=self._source.batch(images) if cached else torch.stack(images),
+            images=source.batch(images)
+            if isinstance(source, FeatureCache)
+            else torch.stack(images),
             captions=[list(item.sample.captions) for item in items],
         )

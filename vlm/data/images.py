@@ -1,42 +1,56 @@
 """The one image geometry: every file that PIL reads becomes an upright RGB tensor."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from os import SEEK_END
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from vlm.errors import InputError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 MAX_SIDE = 20_000
-"""Pixels. A side beyond it is refused, so that memory stays under four bytes a pixel of a
-20,000 x 20,000 image, 1.6 GB, and what PIL needs to convert it."""
+"""Pixels a side, more are refused. Measured at 20,000 x 20,000, loading through a geometry
+takes 0.1 GB for a JPEG (1.2 progressive), 0.4 grey or palette, 1.7 in any other mode, 3.2 for a
+TIFF that lies on its side; at full size 3.3 GB of RGB, 4.8 where it is turned."""
 
 # A JPEG is decoded at the smallest of its built-in scales that leaves this many times the
 # pixels asked for: memory stays small and the resize still averages over real pixels.
 DRAFT_MARGIN = 2
-# Larger images are shrunk by whole factors before anything else touches them.
+# Larger images are converted strip by strip, so that no second copy of them is ever made.
 LARGE_IMAGE_PIXELS = 2**24
+STRIP_PIXELS = 2**22
+COMPLAINTS_SHOWN = 20
+
+# What brings an image upright, by its EXIF orientation; those from 5 on lie on their side.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _PIL_LIMIT = Lock()
 
 
-def load_image(path: str | Path, *, at_least: tuple[int, int] | None = None) -> Image.Image:
+def load_image(path: str | Path, geometry: "ImageGeometry | None" = None) -> Image.Image:
     """An image file as upright 8-bit RGB.
 
     EXIF orientation is applied; transparency is laid over white; 16-bit, grey, palette
-    and CMYK images are converted.
+    and CMYK images are converted; of an animation the first frame is taken.
 
     Args:
         path: of the file.
-        at_least: (height, width) that will be used of it; a larger image may come at a
-            smaller size that still exceeds this. Full size when not given.
+        geometry: that it is brought to, which takes far less memory for a large image;
+            full size when not given.
 
     Raises:
         InputError: if the file is missing, not an image, cut off, or larger than
@@ -44,27 +58,26 @@ def load_image(path: str | Path, *, at_least: tuple[int, int] | None = None) -> 
     """
     try:
         with _open(path) as image:
-            if at_least is not None:
-                image.draft("RGB", (at_least[1] * DRAFT_MARGIN, at_least[0] * DRAFT_MARGIN))
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            return _shrink(upright, at_least)
+            rgb = _to_rgb(image) if geometry is None else _resized(image, geometry)
+            turn = _TURNS.get(_orientation(image))
+            return rgb if turn is None else rgb.transpose(turn)
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(f"image {path} does not exist; check the path") from error
     except UnidentifiedImageError as error:
-        raise InputError(
-            f"{path} is not an image that can be read; convert or remove it"
-        ) from error
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"image {path} cannot be read ({error}); restore or remove it") from error
+        wrong = "is not an image that can be read" if Path(path).stat().st_size else "is empty"
+        raise InputError(f"image {path} {wrong}; restore, convert or remove it") from error
+    except Exception as error:  # decoders of damaged files raise nearly anything
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"image {path} cannot be read ({reason}); restore or remove it") from error
 
 
 def check_image(path: Path) -> None:
     """Finds out cheaply whether an image can be used: header, size, and its end.
 
-    Only a file whose last bytes are not those of a whole JPEG or PNG is decoded.
+    Only a file whose last bytes are not those of a whole JPEG or PNG is decoded; damage in
+    the middle of such a file shows when it is loaded.
 
     Raises:
         InputError: as :func:`load_image` would.
@@ -72,12 +85,14 @@ def check_image(path: Path) -> None:
     try:
         _open(path).close()
         with path.open("rb") as file:
-            file.seek(-min(64, path.stat().st_size), 2)
+            file.seek(-min(64, path.stat().st_size), SEEK_END)
             tail = file.read()
-    except OSError:
+    except InputError:
+        raise
+    except Exception:  # load_image says in words what is wrong
         tail = b""
     if b"\xff\xd9" not in tail and b"IEND" not in tail:
-        load_image(path)
+        load_image(path, ImageGeometry(1, 1))
 
 
 def check_images(paths: Iterable[Path], *, origin: str) -> None:
@@ -93,11 +108,28 @@ def check_images(paths: Iterable[Path], *, origin: str) -> None:
     paths = list(paths)
     with ThreadPoolExecutor(max_workers=8) as pool:
         complaints = [text for text in pool.map(_complaint, paths) if text]
-    if complaints:
-        raise InputError(
-            f"{len(complaints)} of {len(paths)} images of {origin} cannot be used: "
-            + " | ".join(complaints)
-        )
+    refuse(complaints, images=len(paths), origin=origin)
+
+
+def refuse(complaints: Sequence[str], *, images: int, origin: str) -> None:
+    """Tells all that is wrong with a set of images at once.
+
+    Args:
+        complaints: a sentence for each image that cannot be used.
+        images: how many there are in all.
+        origin: of the set, named in the message.
+
+    Raises:
+        InputError: if there is any complaint; only the first ``COMPLAINTS_SHOWN`` are spelt out.
+    """
+    if not complaints:
+        return
+    unsaid = len(complaints) - COMPLAINTS_SHOWN
+    more = [f"and {unsaid} more"] if unsaid > 0 else []
+    raise InputError(
+        f"{len(complaints)} of {images} images of {origin} cannot be used: "
+        + " | ".join([*complaints[:COMPLAINTS_SHOWN], *more])
+    )
 
 
 @dataclass(frozen=True)
@@ -119,13 +151,20 @@ class ImageGeometry:
 
     def __call__(self, image: Image.Image) -> Tensor:
         """An RGB image as ``(3, height, width)`` uint8."""
-        resampling = Image.Resampling[self.interpolation.upper()]
-        resized = image.resize((self.width, self.height), resampling)
-        return torch.from_numpy(np.asarray(resized).copy()).permute(2, 0, 1).contiguous()
+        return _to_tensor(image.resize((self.width, self.height), self.resampling))
 
     def load(self, path: str | Path) -> Tensor:
         """An image file as ``(3, height, width)`` uint8."""
-        return self(load_image(path, at_least=(self.height, self.width)))
+        return _to_tensor(load_image(path, self))
+
+    @property
+    def resampling(self) -> Image.Resampling:
+        """PIL's name for the interpolation."""
+        return Image.Resampling[self.interpolation.upper()]
+
+
+def _to_tensor(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).contiguous()
 
 
 def _open(path: str | Path) -> Image.Image:
@@ -153,37 +192,67 @@ def _complaint(path: Path) -> str | None:
     return None
 
 
-def _shrink(image: Image.Image, at_least: tuple[int, int] | None) -> Image.Image:
-    """RGB, converted strip by strip where a whole copy of a large image would cost memory."""
-    if at_least is None or image.width * image.height <= LARGE_IMAGE_PIXELS:
-        return _to_rgb(image)
-    factor = max(1, min(image.height // at_least[0], image.width // at_least[1]) // DRAFT_MARGIN)
-    reduce: Callable[[Image.Image], Image.Image] = partial(Image.Image.reduce, factor=factor)
-    rows = factor * max(1, LARGE_IMAGE_PIXELS // (4 * factor * image.width))
-    size = (-(-image.width // factor), -(-image.height // factor))
-    result = Image.new("RGB", size)
+def _orientation(image: Image.Image) -> int:
+    return image.getexif().get(ExifTags.Base.Orientation, 1)
+
+
+def _as_stored(geometry: ImageGeometry, image: Image.Image) -> tuple[int, int]:
+    """The (height, width) that an upright geometry has in the file."""
+    if _orientation(image) in (5, 6, 7, 8):
+        return geometry.width, geometry.height
+    return geometry.height, geometry.width
+
+
+def _resized(image: Image.Image, geometry: ImageGeometry) -> Image.Image:
+    """RGB of the geometry's size, not yet turned upright, without a full copy on the way."""
+    height, width = _as_stored(geometry, image)
+    draft = image.draft("RGB", (width * DRAFT_MARGIN, height * DRAFT_MARGIN))
+    image.load()
+    height, width = _as_stored(geometry, image)  # again: a TIFF turns while it loads
+    factor = _factor(image, height, width)
+    # The last pixel of a shrunk side may be covered in part only; the whole box is resized.
+    extent = draft[1] if draft else (0, 0, *image.size)
+    box = (0, 0, extent[2] / factor, extent[3] / factor)
+    return _to_rgb(image, factor).resize((width, height), geometry.resampling, box=box)
+
+
+def _factor(image: Image.Image, height: int, width: int) -> int:
+    """The whole factor that a large image is shrunk by while it is converted."""
+    if image.width * image.height <= LARGE_IMAGE_PIXELS:
+        return 1
+    factor = min(image.height // height, image.width // width) // DRAFT_MARGIN
+    return max(1, min(factor, STRIP_PIXELS // image.width))
+
+
+def _to_rgb(image: Image.Image, factor: int = 1) -> Image.Image:
+    """8-bit RGB of an image of any mode, shrunk by a whole factor."""
+    image.load()
+    white = _white(image)
+    if image.width * image.height <= LARGE_IMAGE_PIXELS:
+        return _strip_to_rgb(image, white)
+    rows = factor * max(1, STRIP_PIXELS // (factor * image.width))
+    result = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
     for top in range(0, image.height, rows):
         strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        result.paste(reduce(_to_rgb(strip)), (0, top // factor))
+        result.paste(_strip_to_rgb(strip, white).reduce(factor), (0, top // factor))
     return result
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """8-bit RGB of any PIL mode."""
+def _white(image: Image.Image) -> float:
+    """The level of white; where the mode leaves it open, the brightest pixel tells the scale."""
+    if image.mode not in ("I", "F"):
+        return 2**16 - 1 if image.mode.startswith("I;16") else 2**8 - 1
+    brightest = float(image.getextrema()[1])  # pyright: ignore[reportArgumentType]  one band
+    scales = (1.0, 2**8 - 1, 2**16 - 1) if image.mode == "F" else (2**8 - 1, 2**16 - 1)
+    return next((scale for scale in scales if brightest <= scale), brightest)
+
+
+def _strip_to_rgb(image: Image.Image, white: float) -> Image.Image:
     if image.mode.startswith(("I", "F")):
-        return _deep_to_grey(image).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        with np.errstate(invalid="ignore", over="ignore"):  # a float may be inf or nan
+            levels = np.nan_to_num(np.asarray(image) * (255 / white))
+        return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
         over = image.convert("RGBA")
-        white = Image.new("RGBA", over.size, "white")
-        return Image.alpha_composite(white, over).convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB")
     return image.convert("RGB")
-
-
-def _deep_to_grey(image: Image.Image) -> Image.Image:
-    """16-bit integers by their upper byte, floating point from [0, 1]."""
-    levels = np.asarray(image)
-    if np.issubdtype(levels.dtype, np.floating):
-        levels = levels * 255
-    elif image.mode != "I" or levels.max() > 255:
-        levels = levels / 257
-    return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8))

@@ -11,11 +11,11 @@ class Draw(NamedTuple):
     """One sample asked for: enough to make its augmentation reproducible.
 
     Attributes:
-        index: of the sample in its set.
+        sample: its index in its set.
         epoch: counted from 0.
     """
 
-    index: int
+    sample: int
     epoch: int
 
 
@@ -79,24 +79,27 @@ class ResumableLoader(DataLoader):
     Lightning stores its state in every checkpoint and gives it back on resume.
     """
 
-    sampler: ShuffledOrder
-    batch_size: int
+    _served = 0
+    _resume: tuple[int, int] | None = None
 
     def state_dict(self) -> dict[str, int]:
         """The epoch and how many of its batches were handed out."""
-        return {"epoch": self.sampler.epoch, "batches": self._served}
+        return {"epoch": self._order.epoch, "batches": self._served}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """The next pass over that epoch begins after those batches."""
-        self._resume = state
+        """The next pass begins after those batches, if it is one over that epoch."""
+        self._resume = (state["epoch"], state["batches"])
 
-    def __iter__(self) -> Iterator:
-        resume, self._resume = self._resume, {"epoch": -1, "batches": 0}
-        self._served = resume["batches"] if resume["epoch"] == self.sampler.epoch else 0
-        self.sampler.skip = self._served * self.batch_size
+    def __iter__(self) -> Iterator:  # pyright: ignore[reportIncompatibleMethodOverride]
+        epoch, batches = self._resume or (-1, 0)
+        self._resume = None
+        self._served = batches if epoch == self._order.epoch else 0
+        self._order.skip = self._served * (self.batch_size or 1)
         for batch in super().__iter__():
             self._served += 1
             yield batch
 
-    _served = 0
-    _resume = {"epoch": -1, "batches": 0}  # noqa: RUF012  replaced, never changed
+    @property
+    def _order(self) -> ShuffledOrder:
+        assert isinstance(self.sampler, ShuffledOrder)
+        return self.sampler

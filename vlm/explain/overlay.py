@@ -32,10 +32,10 @@ def heat_map(weights: NDArray, boxes: NDArray, size: tuple[int, int]) -> NDArray
     width, height = size
     canvas = np.zeros((height, width))
     corners = np.rint(boxes * np.array([width, height, width, height])).astype(int)
-    for weight, (x0, y0, x1, y1) in zip(weights, corners, strict=True):
-        # The weight of a region is spread over its area, so that large boxes do not outshine.
-        area = max(1, (x1 - x0) * (y1 - y0))
-        canvas[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)] += weight / area
+    # The weight of a region is spread over its area, so that large boxes do not outshine.
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1).clip(1e-12)
+    for density, (x0, y0, x1, y1) in zip(weights / areas, corners, strict=True):
+        canvas[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)] += density
     sides = (boxes[:, 2:] - boxes[:, :2]) * np.array([width, height])
     layer = Image.fromarray((canvas / max(canvas.max(), 1e-12)).astype(np.float32))
     levels = np.round(np.asarray(layer) * 255).astype(np.uint8)

@@ -1,6 +1,7 @@
 """The equation ``softmax(Q K^T / sqrt(d_k)) V``, and the heads that share it.
 
-Masks are boolean, True where a query may look, and broadcast to ``(B, H, L, N)``.
+Masks are boolean, True where a query may look; of two dimensions at least, they broadcast
+to ``(B, H, L, N)``.
 """
 
 import math

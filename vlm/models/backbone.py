@@ -1,6 +1,5 @@
 """FrozenBackbone: any timm model as eyes that never change."""
 
-import difflib
 import hashlib
 import json
 from collections.abc import Callable
@@ -8,15 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import timm
-import timm.data
 import torch
+from timm.data.config import resolve_model_data_config
+from timm.layers.patch_embed import PatchEmbed
 from torch import Tensor, nn
 
 from vlm.errors import InputError
+from vlm.models.timm_source import LOCAL_DIR, absolute, create
 from vlm.regions import RegionFeatures, grid_boxes
-
-LOCAL_DIR = "local-dir:"
 
 
 class FrozenBackbone(nn.Module):
@@ -45,12 +43,13 @@ class FrozenBackbone(nn.Module):
         interpolation: with which images are resized for it, PIL's name in lower case.
 
     Raises:
-        InputError: if the name is unknown to timm, the weights cannot be found or
-            loaded, or the model does not take ``image_size``.
+        InputError: if the name is unknown to timm, the weights cannot be found, loaded or
+            do not fit, or the model does not take ``image_size``.
     """
 
     mean: Tensor
     std: Tensor
+    _model: Any  # timm models share methods, but no type
 
     def __init__(
         self,
@@ -62,19 +61,23 @@ class FrozenBackbone(nn.Module):
         public: bool = True,
     ) -> None:
         super().__init__()
-        self.name = _absolute(name)
+        self.name = absolute(name)
         self.weights = None if weights is None else str(Path(weights).resolve())
         self.pretrained = pretrained
         self.public = public and pretrained
         size = _height_and_width(image_size)
-        model = _create(self.name, self.weights, size, pretrained=pretrained)
+        model = create(self.name, self.weights, size, pretrained=pretrained)
         # Channels last, twice as fast in convolutions; past nn.Module's own bookkeeping on
         # purpose: this is what keeps it frozen.
-        model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        model = (
+            model.eval().requires_grad_(requires_grad=False).to(memory_format=torch.channels_last)
+        )
         object.__setattr__(self, "_model", model)
-        config = timm.data.resolve_model_data_config(model)
-        self.image_size: tuple[int, int] = tuple(size or config["input_size"][1:])
+        config = resolve_model_data_config(model)
+        height, width = size or config["input_size"][1:]
+        self.image_size = (height, width)
         self.interpolation: str = config["interpolation"]
+        self._require_whole_patches()
         for key in ("mean", "std"):
             self.register_buffer(key, torch.tensor(config[key]).view(1, -1, 1, 1), persistent=False)
         self._normalised_output, (self.width, *grid) = self._probe()
@@ -89,7 +92,12 @@ class FrozenBackbone(nn.Module):
 
         Returns:
             a grid of regions over each whole image, all of them real.
+
+        Raises:
+            ValueError: if the images are integers, which cannot be in [0, 1].
         """
+        if not images.is_floating_point():
+            raise ValueError(f"expected RGB in [0, 1], got {images.dtype}; divide it by 255")
         grid = self._grid(images, normalised=self._normalised_output)
         batch = len(images)
         boxes = grid_boxes(*grid.shape[-2:]).to(grid.device)
@@ -122,7 +130,8 @@ class FrozenBackbone(nn.Module):
             "model_args": _model_arguments(self.name),
             "pretrained_cfg": {key: _plain(settings[key]) for key in kept if key in settings},
         }
-        return {"config": config, "state": dict(self._model.state_dict())}
+        state = self._model.state_dict().items()
+        return {"config": config, "state": {name: value.contiguous() for name, value in state}}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "FrozenBackbone":  # noqa: FBT001, FBT002
         """Moves and casts reach the hidden model too."""
@@ -144,6 +153,22 @@ class FrozenBackbone(nn.Module):
             intermediates_only=True,
         )[-1]
 
+    def _require_whole_patches(self) -> None:
+        """Refuses a size of which patches would leave a border unseen and all boxes askew."""
+        embedding = getattr(self._model, "patch_embed", None)
+        if not isinstance(embedding, PatchEmbed) or embedding.dynamic_img_pad:
+            return
+        patches: tuple[int, int] = self._model.patch_embed.patch_size
+        sides = list(zip(self.image_size, patches, strict=True))
+        if any(side % patch for side, patch in sides):
+            fitting = [max(patch, round(side / patch) * patch) for side, patch in sides]
+            raise InputError(
+                f"backbone {self.name!r} was given image_size {self.image_size[0]}x"
+                f"{self.image_size[1]}, which is no multiple of its patch of "
+                f"{patches[0]}x{patches[1]} pixels; "
+                f"give {fitting[0]}x{fitting[1]}"
+            )
+
     @torch.no_grad()
     def _probe(self) -> tuple[bool, torch.Size]:
         """Looks at one grey image: whether the output can be normed, and its shape."""
@@ -156,7 +181,7 @@ class FrozenBackbone(nn.Module):
                     raise
                 return False, self._grid(image, normalised=False).shape[1:]
         except (AssertionError, RuntimeError) as error:
-            own = timm.data.resolve_model_data_config(self._model)["input_size"][1:]
+            own = resolve_model_data_config(self._model)["input_size"][1:]
             raise InputError(
                 f"backbone {self.name!r} does not take images of "
                 f"{self.image_size[0]}x{self.image_size[1]} pixels ({error}); "
@@ -180,55 +205,3 @@ def _model_arguments(name: str) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-def _absolute(name: str) -> str:
-    """``local-dir:`` paths hold from any folder."""
-    if name.startswith(LOCAL_DIR):
-        return LOCAL_DIR + str(Path(name.removeprefix(LOCAL_DIR)).resolve())
-    return name
-
-
-def _create(
-    name: str, weights: str | None, size: tuple[int, int] | None, *, pretrained: bool
-) -> nn.Module:
-    """The timm model without its classifier, each failure told in one sentence."""
-    _check_source(name, weights)
-    overlay = None if weights is None else {"file": weights}
-    options = {
-        "pretrained": pretrained,
-        "num_classes": 0,
-        "pretrained_cfg_overlay": overlay,
-    }
-    try:
-        if size is not None:
-            try:
-                return timm.create_model(name, img_size=size, **options)
-            except TypeError:  # convolutional networks know no image size
-                pass
-        return timm.create_model(name, **options)
-    except OSError as error:
-        raise InputError(
-            f"weights of backbone {name!r} could not be fetched or read; connect to the internet "
-            "once so that they are cached, or give a folder as name 'local-dir:PATH', "
-            "or a file as weights, or pretrained: false for random ones"
-        ) from error
-    except RuntimeError as error:
-        raise InputError(f"backbone {name!r} could not be made: {error}") from error
-
-
-def _check_source(name: str, weights: str | None) -> None:
-    """Names what is missing before timm starts to look for it."""
-    if weights is not None and not Path(weights).is_file():
-        raise InputError(f"weights {weights} of backbone {name!r} do not exist; check the path")
-    if name.startswith(LOCAL_DIR):
-        folder = Path(name.removeprefix(LOCAL_DIR))
-        if not (folder / "config.json").is_file():
-            raise InputError(
-                f"backbone {name!r} has no config.json; expected a folder in timm's local-dir layout"
-            )
-    elif ":" not in name and not timm.is_model(name):
-        known = timm.list_models() + timm.list_pretrained()
-        nearest = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else "; see timm.list_models()"
-        raise InputError(f"timm knows no backbone {name!r}{hint}")

@@ -34,9 +34,14 @@ class Captioner(nn.Module):
         """The memory of a batch of images."""
         return self.encoder(regions)
 
-    def forward(self, regions: RegionFeatures, tokens: Tensor) -> Tensor:
-        """Hidden states ``(B, C, L, D)`` of captions ``(B, C, L)``, teacher-forced."""
-        return self.decoder(tokens, self.encode(regions))
+    def forward(
+        self, regions: RegionFeatures, tokens: Tensor, *, real: Tensor | None = None
+    ) -> Tensor:
+        """Hidden states ``(B, C, L, D)`` of captions ``(B, C, L)``, teacher-forced.
+
+        Where ``real`` ``(B, C, L)`` is False the text is padding and costs nothing.
+        """
+        return self.decoder(tokens, self.encode(regions), real=real)
 
     def start(self, memory: Memory) -> "CaptionState":
         """The state from which a strategy of :mod:`vlm.decoding` writes captions."""

@@ -1,12 +1,14 @@
 """The text decoder: reads tokens, looks at a memory, says what comes next.
 
 Tokens come as ``(B, C, L)``: ``C`` sequences (captions, beams, questions) ask one
-image. Its keys and values are computed once and never repeated: in
-cross-attention the sequences are folded into the query axis, ``(B, H, C * L, d)``
-against ``(B, H, N, d)``.
+image. Its keys and values are computed once and never repeated: the sequences of an
+image are laid one after another along the query axis, their padding left out, so that
+``(B, H, P, d)`` queries meet ``(B, H, N, d)`` keys. ``P`` is at most ``C * L``.
 """
 
 import math
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from torch.nn import functional
 
 from vlm.models.attention import KeyValues, MultiHeadAttention
 from vlm.models.encoder import Memory
+from vlm.models.packing import Packing
 
 
 class DecoderBlock(nn.Module):
@@ -37,38 +40,44 @@ class DecoderBlock(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def look_back(
-        self, text: Tensor, past: KeyValues | None, mask: Tensor | None
-    ) -> tuple[Tensor, KeyValues]:
-        """Self-attention over the text so far.
+    def look_back(self, text: Tensor, mask: Tensor) -> Tensor:
+        """Self-attention over whole sequences.
 
         Args:
-            text: ``(B, C, L, D)``, the newest positions.
-            past: keys and values of the earlier positions, ``(B * C, H, L', d)``.
-            mask: broadcastable to ``(B * C, H, L, L' + L)``.
+            text: ``(B, P, D)``.
+            mask: broadcastable to ``(B, H, P, P)``.
+        """
+        normed = self.self_norm(text)
+        found = self.self_attention(normed, self.self_attention.project(normed), mask)
+        return text + self.dropout(found)
+
+    def look_back_step(self, text: Tensor, past: KeyValues | None) -> tuple[Tensor, KeyValues]:
+        """Self-attention of one new token a sequence.
+
+        Args:
+            text: ``(B, K, D)``, the newest token of each of ``K`` sequences.
+            past: keys and values of the tokens before, ``(B * K, H, L, d)``; None if there
+                are none.
 
         Returns:
-            the text after the branch, and the keys and values of all its positions.
+            the text after the branch, and the keys and values of all tokens.
         """
-        normed = self.self_norm(text).flatten(0, 1)
+        normed = self.self_norm(text).flatten(0, 1).unsqueeze(1)
         present = self.self_attention.project(normed)
         if past is not None:
             present = past.append(present)
-        found = self.self_attention(normed, present, mask).unflatten(0, text.shape[:2])
-        return text + self.dropout(found), present
+        found = self.self_attention(normed, present)
+        return text + self.dropout(found).view_as(text), present
 
     def look_at_memory(self, text: Tensor, memory: KeyValues, mask: Tensor) -> Tensor:
-        """Cross-attention and the feed-forward branch: ``(B, C, L, D)`` to the same."""
-        queries = self.cross_norm(text).flatten(1, 2)
-        found = self.cross_attention(queries, memory, mask).unflatten(1, text.shape[1:3])
+        """Cross-attention and the feed-forward branch: ``(B, P, D)`` to the same."""
+        found = self.cross_attention(self.cross_norm(text), memory, mask)
         text = text + self.dropout(found)
         return text + self.dropout(self.mlp(self.mlp_norm(text)))
 
     def cross_weights(self, text: Tensor, memory: KeyValues, mask: Tensor) -> Tensor:
-        """Where the text looks in the memory: ``(B, C, L, H, N)``, rows summing to 1."""
-        queries = self.cross_norm(text).flatten(1, 2)
-        weights = self.cross_attention.weights(queries, memory, mask)
-        return weights.transpose(1, 2).unflatten(1, text.shape[1:3])
+        """Where the text looks in the memory: ``(B, H, P, N)``, rows summing to 1."""
+        return self.cross_attention.weights(self.cross_norm(text), memory, mask)
 
 
 class TextDecoder(nn.Module):
@@ -103,9 +112,8 @@ class TextDecoder(nn.Module):
         self.token_embedding = nn.Embedding(vocabulary_size, width)
         self.position_embedding = nn.Embedding(max_length, width)
         self.drop = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(
-            DecoderBlock(width, heads, dropout=dropout) for _ in range(layers)
-        )
+        blocks = nn.ModuleList(DecoderBlock(width, heads, dropout=dropout) for _ in range(layers))
+        self.blocks = cast(Sequence[DecoderBlock], blocks)
         self.output_norm = nn.LayerNorm(width)
         self.reset_parameters()
 
@@ -114,7 +122,8 @@ class TextDecoder(nn.Module):
         nn.init.normal_(self.token_embedding.weight, std=0.02)
         nn.init.normal_(self.position_embedding.weight, std=0.02)
         for block in self.blocks:
-            for last in (block.self_attention.output, block.cross_attention.output, block.mlp[-1]):
+            thought = cast(nn.Linear, block.mlp[-1])
+            for last in (block.self_attention.output, block.cross_attention.output, thought):
                 nn.init.normal_(last.weight, std=0.02 / math.sqrt(3 * self.layers))
                 nn.init.zeros_(last.bias)
 
@@ -122,23 +131,28 @@ class TextDecoder(nn.Module):
         """Keys and values of a memory for every block, computed once an image."""
         return [block.cross_attention.project(memory.features) for block in self.blocks]
 
-    def forward(self, tokens: Tensor, memory: Memory) -> Tensor:
+    def forward(self, tokens: Tensor, memory: Memory, *, real: Tensor | None = None) -> Tensor:
         """Reads whole sequences at once, teacher-forced.
 
         Args:
             tokens: ``(B, C, L)`` ids, start token first, padding last.
             memory: of the ``B`` images.
+            real: ``(B, C, L)``, False where the text is padding, which then costs nothing;
+                all are read when not given.
 
         Returns:
             ``(B, C, L, D)``; position ``l`` has seen tokens 0..l alone. Positions of
             padding hold numbers without meaning.
         """
-        text, causal = self._embed(tokens), _causal_mask(tokens)
+        self._require_positions(tokens.shape[-1])
+        packing = Packing.of(torch.ones_like(tokens, dtype=torch.bool) if real is None else real)
+        text = self._embed(packing.pack(tokens), packing.positions)
+        causal = packing.causal_mask()
         memory_mask = memory.mask[:, None, None, :]
         for block, key_values in zip(self.blocks, self.project(memory), strict=True):
-            text, _ = block.look_back(text, None, causal)
+            text = block.look_back(text, causal)
             text = block.look_at_memory(text, key_values, memory_mask)
-        return self.output_norm(text)
+        return packing.unpack(self.output_norm(text))
 
     def step(
         self,
@@ -161,13 +175,14 @@ class TextDecoder(nn.Module):
         Returns:
             ``(B, K, D)``, and the keys and values of all tokens read so far.
         """
-        text = self._embed(tokens.unsqueeze(-1), position)
+        self._require_positions(position + 1)
+        text = self._embed(tokens, torch.full_like(tokens, position))
         mask, presents = memory_mask[:, None, None, :], []
         for index, block in enumerate(self.blocks):
-            text, present = block.look_back(text, past[index] if past else None, None)
+            text, present = block.look_back_step(text, past[index] if past else None)
             text = block.look_at_memory(text, memory[index], mask)
             presents.append(present)
-        return self.output_norm(text).squeeze(2), presents
+        return self.output_norm(text), presents
 
     def cross_weights(self, tokens: Tensor, memory: Memory) -> Tensor:
         """Where every token looked: a teacher-forced replay that keeps the weights.
@@ -180,11 +195,15 @@ class TextDecoder(nn.Module):
             ``(layers, B, C, L, H, N)``, each row over ``N`` summing to 1. Position ``l``
             holds the weights with which token ``l + 1`` was chosen.
         """
-        text, causal = self._embed(tokens), _causal_mask(tokens)
+        self._require_positions(tokens.shape[-1])
+        packing = Packing.of(torch.ones_like(tokens, dtype=torch.bool))
+        text = self._embed(packing.pack(tokens), packing.positions)
+        causal = packing.causal_mask()
         memory_mask, weights = memory.mask[:, None, None, :], []
         for block, key_values in zip(self.blocks, self.project(memory), strict=True):
-            text, _ = block.look_back(text, None, causal)
-            weights.append(block.cross_weights(text, key_values, memory_mask))
+            text = block.look_back(text, causal)
+            looks = block.cross_weights(text, key_values, memory_mask)
+            weights.append(packing.unpack(looks.transpose(1, 2)))
             text = block.look_at_memory(text, key_values, memory_mask)
         return torch.stack(weights)
 
@@ -192,16 +211,10 @@ class TextDecoder(nn.Module):
         """``(..., D)`` to unnormalised scores of the next token, ``(..., V)``."""
         return functional.linear(text, self.token_embedding.weight)
 
-    def _embed(self, tokens: Tensor, start: int = 0) -> Tensor:
-        """``(B, C, L)`` ids, the first at position ``start``, to ``(B, C, L, D)``."""
-        end = start + tokens.shape[-1]
-        if end > self.max_length:
-            raise ValueError(f"expected at most {self.max_length} tokens, got {end}")
-        positions = self.position_embedding.weight[start:end]
-        return self.drop(self.token_embedding(tokens) + positions)
+    def _embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Ids and their positions, ``(B, P)`` both, to ``(B, P, D)``."""
+        return self.drop(self.token_embedding(tokens) + self.position_embedding(positions))
 
-
-def _causal_mask(tokens: Tensor) -> Tensor:
-    """``(L, L)``, True where a token may look: at itself and what came before."""
-    length = tokens.shape[-1]
-    return torch.ones(length, length, dtype=torch.bool, device=tokens.device).tril()
+    def _require_positions(self, length: int) -> None:
+        if length > self.max_length:
+            raise ValueError(f"expected at most {self.max_length} tokens, got {length}")

@@ -39,6 +39,8 @@ class BoxEmbedding(nn.Module):
         octaves: frequencies pi, 2 pi, 4 pi, ... a side is read at.
     """
 
+    frequencies: Tensor
+
     def __init__(self, width: int, *, octaves: int = 6) -> None:
         super().__init__()
         self.register_buffer(

@@ -12,8 +12,9 @@ from vlm.errors import InputError
 
 PAD, START, END, UNKNOWN = SPECIAL = ("<pad>", "<start>", "<end>", "<unknown>")
 # Apostrophes and hyphens stay inside words (o'clock, t-shirt) and go everywhere else.
-NOT_IN_WORDS = r"[^\p{L}\p{M}\p{N}'’\s-]|(?<![\p{L}\p{N}])['’-]+|['’-]+(?![\p{L}\p{N}])"
+NOT_IN_WORDS = r"[^\p{L}\p{M}\p{N}'\s-]|(?<![\p{L}\p{M}\p{N}])['-]+|['-]+(?![\p{L}\p{N}])"
 WORD_BREAK = "Ġ"
+BYTES = 256
 
 
 class Word(NamedTuple):
@@ -44,15 +45,23 @@ class CaptionTokenizer:
         try:
             self._tokenizer = Tokenizer.from_str(definition)
         except Exception as error:  # the library raises bare Exception
-            raise InputError(f"the tokenizer's definition cannot be read ({error})") from error
-        ids = [self._tokenizer.token_to_id(token) for token in SPECIAL]
-        if None in ids:
-            raise InputError(f"the tokenizer lacks {SPECIAL[ids.index(None)]}; train it with vlm")
+            raise InputError(
+                f"the tokenizer's definition cannot be read ({error}); take another checkpoint"
+            ) from error
+        vocabulary = self._tokenizer.get_vocab()
+        missing = [token for token in SPECIAL if token not in vocabulary]
+        if missing:
+            raise InputError(f"the tokenizer lacks {missing[0]}; make it with a vlm vocabulary")
+        self._tokenizer.encode_special_tokens = True  # a caption that says <end> does not end
         self.definition = definition
-        self.pad, self.start, self.end, self.unknown = ids
+        self.pad, self.start, self.end, self.unknown = (vocabulary[token] for token in SPECIAL)
 
     def __len__(self) -> int:
         return self._tokenizer.get_vocab_size()
+
+    def __reduce__(self) -> tuple[type["CaptionTokenizer"], tuple[str]]:
+        """Copies are made from the definition."""
+        return CaptionTokenizer, (self.definition,)
 
     def encode(self, captions: Sequence[str], *, max_length: int) -> list[list[int]]:
         """Ids of captions between start and end; longer ones lose their last words.
@@ -60,7 +69,12 @@ class CaptionTokenizer:
         Args:
             captions: any text.
             max_length: tokens at most, start and end included.
+
+        Raises:
+            InputError: if there is no room for start and end.
         """
+        if max_length < 2:
+            raise InputError(f"max_length is {max_length}; give 2 for start and end, and more")
         encodings = self._tokenizer.encode_batch(list(captions), add_special_tokens=False)
         return [[self.start, *item.ids[: max_length - 2], self.end] for item in encodings]
 
@@ -91,22 +105,19 @@ class CaptionTokenizer:
 
     def words(self, ids: Sequence[int]) -> list[Word]:
         """The words that ids spell, each with its tokens; special tokens belong to none."""
-        starts = [
-            index
-            for index, token in enumerate(ids)
-            if token in self._outside_words or self._begins_word(token, index)
-        ]
+        starts = [index for index in range(len(ids)) if self._begins_word(ids, index)]
         spans = zip(starts, [*starts[1:], len(ids)], strict=True)
         words = (Word(self.decode(ids[start:stop]), start, stop) for start, stop in spans)
         return [word for word in words if word.text]
 
-    @property
-    def _outside_words(self) -> set[int]:
-        return {self.pad, self.start, self.end}
-
-    def _begins_word(self, token: int, index: int) -> bool:
-        is_bpe = isinstance(self._tokenizer.model, models.BPE)
-        return index == 0 or not is_bpe or self._tokenizer.id_to_token(token).startswith(WORD_BREAK)
+    def _begins_word(self, ids: Sequence[int], index: int) -> bool:
+        """Whether a token belongs to no word that began before it."""
+        if index == 0 or not isinstance(self._tokenizer.model, models.BPE):
+            return True
+        special = {self.pad, self.start, self.end, self.unknown}
+        if special & {ids[index - 1], ids[index]}:
+            return True
+        return (self._tokenizer.id_to_token(ids[index]) or "").startswith(WORD_BREAK)
 
 
 class Vocabulary(ABC):
@@ -130,21 +141,33 @@ class WordVocabulary(Vocabulary):
     min_count: int = 5
 
     def train(self, captions: Iterable[str]) -> CaptionTokenizer:
-        """A word-level tokenizer."""
+        """A word-level tokenizer.
+
+        Raises:
+            InputError: if no word occurs often enough.
+        """
         tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
         tokenizer.normalizer = normalizers.Sequence(
             [
                 normalizers.NFKC(),
                 normalizers.Lowercase(),
-                normalizers.Replace("’", "'"),
+                normalizers.Replace("\u2019", "'"),
                 normalizers.Replace(Regex(NOT_IN_WORDS), " "),
             ]
         )
         tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
         trainer = trainers.WordLevelTrainer(
-            min_frequency=self.min_count, special_tokens=list(SPECIAL), show_progress=False
+            vocab_size=2**31,  # the library would stop at 30,000 words
+            min_frequency=self.min_count,
+            special_tokens=list(SPECIAL),
+            show_progress=False,
         )
         tokenizer.train_from_iterator(captions, trainer)
+        if tokenizer.get_vocab_size() == len(SPECIAL):
+            raise InputError(
+                f"no word occurs {self.min_count} times in the training captions; give more "
+                "captions or a lower min_count"
+            )
         return CaptionTokenizer(tokenizer.to_str())
 
 
@@ -154,9 +177,19 @@ class BytePairVocabulary(Vocabulary):
 
     Attributes:
         size: of the vocabulary at most, special tokens and 256 bytes included.
+
+    Raises:
+        InputError: if the size leaves no room for those.
     """
 
     size: int = 8000
+
+    def __post_init__(self) -> None:
+        if self.size < BYTES + len(SPECIAL):
+            raise InputError(
+                f"a byte-pair vocabulary of {self.size} is too small; give {BYTES + len(SPECIAL)} "
+                "or more"
+            )
 
     def train(self, captions: Iterable[str]) -> CaptionTokenizer:
         """A byte-level BPE tokenizer."""

@@ -23,7 +23,7 @@ from vlm.regions import RegionFeatures
 from vlm.text.tokenizer import CaptionTokenizer
 from vlm.training import checkpoint as checkpoints
 from vlm.training.objectives import CrossEntropy, Objective
-from vlm.training.optimisation import adamw_with_cosine
+from vlm.training.optimisation import adamw_with_cosine, training_steps
 
 
 class CaptionResult(NamedTuple):
@@ -185,7 +185,7 @@ class CaptioningModule(L.LightningModule):
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             warmup=self.warmup,
-            steps=self.trainer.estimated_stepping_batches,
+            steps=training_steps(self.trainer, len(self.data.train_dataloader())),
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -217,7 +217,7 @@ class CaptioningModule(L.LightningModule):
 
     def _loss(self, objective: Objective, batch: CaptionBatch) -> Tensor:
         tokens = self.tokenizer.batch(batch.captions, max_length=self.captioner.decoder.max_length)
-        ignored = [self.tokenizer.pad, self.tokenizer.unknown]
+        ignored = (self.tokenizer.pad, self.tokenizer.unknown)
         regions = self.look(batch.images)
         device_tokens = torch.from_numpy(tokens).to(regions.features.device)
         return objective.loss(self.captioner, regions, device_tokens, ignored=ignored)
@@ -238,8 +238,9 @@ class CaptioningModule(L.LightningModule):
         self.results = self._gathered(split)
         references = {s.image_id: s.captions for s in self.data.samples(split)}
         candidates = {result.image_id: result.caption for result in self.results}
-        limits = {"val": self.trainer.limit_val_batches, "test": self.trainer.limit_test_batches}
-        if self.trainer.sanity_checking or limits[split] != 1.0:
+        trainer = self.trainer
+        limit = trainer.limit_test_batches if split == "test" else trainer.limit_val_batches
+        if trainer.sanity_checking or limit not in (None, 1.0) or isinstance(limit, int):
             references = {key: references[key] for key in candidates}
         self.scores = score_captions(candidates, references)
         self.log_dict({f"{split}/{name}": value for name, value in self.scores.corpus.items()})

@@ -54,15 +54,24 @@ def rebuild(description: Any, expected: type[Part]) -> Part:
     Raises:
         InputError: if the class is not one of this package or not of the expected kind.
     """
-    path = description["class_path"]
-    module, _, name = path.rpartition(".")
-    kind = None
-    if path.startswith(PACKAGE):
-        kind = getattr(importlib.import_module(module), name, None)
-    if not (inspect.isclass(kind) and issubclass(kind, expected) and kind.__module__ == module):
-        raise InputError(f"the checkpoint asks for {path}, which is no {expected.__name__} of vlm")
+    kind = class_of(description["class_path"])
+    if not issubclass(kind, expected):
+        raise InputError(f"expected a {expected.__name__} in the checkpoint, found {kind.__name__}")
     arguments = description["init_args"].items()
     return kind(**{name: _rebuilt(value) for name, value in arguments})
+
+
+def class_of(path: str) -> type:
+    """The class of this package that a path names, by whichever of its public names.
+
+    Raises:
+        InputError: if it is anything else; nothing foreign is made from a file.
+    """
+    module, _, name = path.rpartition(".")
+    kind = getattr(importlib.import_module(module), name, None) if module.startswith("vlm") else None
+    if not (inspect.isclass(kind) and kind.__module__.startswith(PACKAGE)):
+        raise InputError(f"the checkpoint asks for {path}, which is no class of vlm")
+    return kind
 
 
 def _rebuilt(value: Any) -> Any:
@@ -178,8 +187,7 @@ def _unpack(recipe: dict[str, Any]) -> Path:
     if not (folder / "config.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         travelled = recipe["backbone_weights"]
-        weights = {name: tensor.contiguous() for name, tensor in travelled["state"].items()}
-        safetensors.torch.save_file(weights, folder / "model.safetensors")
+        safetensors.torch.save_file(travelled["state"], folder / "model.safetensors")
         (folder / "config.json").write_text(json.dumps(travelled["config"]))
     return folder
 

@@ -16,7 +16,7 @@ class Objective(ABC):
 
     @abstractmethod
     def loss(
-        self, captioner: Captioner, regions: RegionFeatures, tokens: Tensor, *, ignored: list[int]
+        self, captioner: Captioner, regions: RegionFeatures, tokens: Tensor, *, ignored: tuple[int, int]
     ) -> Tensor:
         """The scalar to minimise.
 
@@ -24,8 +24,8 @@ class Objective(ABC):
             captioner: in training mode or not; the caller decides.
             regions: of ``B`` images.
             tokens: ``(B, C, L)`` captions, start token first, padded.
-            ignored: ids that are never a target: padding, and unknown words, which the
-                captioner shall not learn to write.
+            ignored: ids that are never a target: padding, which is not read either, and
+                unknown words, which the captioner shall not learn to write.
         """
 
 
@@ -51,14 +51,14 @@ class CrossEntropy(Objective):
             )
 
     def loss(
-        self, captioner: Captioner, regions: RegionFeatures, tokens: Tensor, *, ignored: list[int]
+        self, captioner: Captioner, regions: RegionFeatures, tokens: Tensor, *, ignored: tuple[int, int]
     ) -> Tensor:
         """The mean over all targets; logits exist for real words alone."""
-        targets = tokens[..., 1:]
-        counted = targets != ignored[0]
-        for token in ignored[1:]:
-            counted = counted & (targets != token)
-        hidden = captioner(regions, tokens[..., :-1])
+        inputs, targets = tokens[..., :-1], tokens[..., 1:]
+        padding, unknown = ignored
+        real = targets != padding
+        hidden = captioner(regions, inputs, real=real)
+        counted = real & (targets != unknown)
         logits = captioner.decoder.logits(hidden[counted]).float()
         return functional.cross_entropy(
             logits, targets[counted], label_smoothing=self.label_smoothing

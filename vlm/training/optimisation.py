@@ -2,11 +2,30 @@
 
 import math
 
+import lightning as L
 from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from vlm.errors import InputError
+
+
+def training_steps(trainer: L.Trainer, batches: int) -> float:
+    """How many steps the optimiser will make.
+
+    ``trainer.estimated_stepping_batches`` says the same, but sets up the data before a
+    resumed run has its state back, and the run then starts its epoch anew.
+
+    Args:
+        trainer: about to fit.
+        batches: of an epoch.
+    """
+    limit = trainer.limit_train_batches
+    if limit is not None:
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs
+    steps = epochs * math.ceil(batches / trainer.accumulate_grad_batches)
+    return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
 
 
 def adamw_with_cosine(

@@ -26,7 +26,7 @@ def paint_background(
     """
     top, bottom, painter = _BACKGROUNDS[kind]
     fade = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
-    slope = (1 - fade) * np.float32(top) + fade * np.float32(bottom)
+    slope = (1 - fade) * np.array(top) + fade * np.array(bottom)
     ground = np.broadcast_to(slope, (height, width, 3)).astype(np.uint8)
     picture = painter(Image.fromarray(ground), rng)
     daylight = np.float32(rng.uniform(0.93, 1.04))

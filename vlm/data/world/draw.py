@@ -26,7 +26,7 @@ SUPERSAMPLING = 4
 RIM = 0.45
 SHADOW, SHADOW_SHIFT = 0.4, 2  # depth in [0, 1]; pixels to the right and down
 
-Plane = NDArray[np.float32]
+Plane = NDArray[np.floating]
 
 
 def draw(scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -68,7 +68,7 @@ def _stencils(thing: SceneObject, centre: tuple[float, float], *, side: int) -> 
     large = (side * SUPERSAMPLING, side * SUPERSAMPLING)
     cover, rim = Image.new("L", large), Image.new("L", large)
     for fill, loop in zip((255, 0), outline(thing.shape), strict=False):
-        points = (turned(loop, thing.tilt) * thing.radius + centre) * SUPERSAMPLING
+        points = (turned(loop, thing.tilt) * thing.radius + centre) * SUPERSAMPLING - 0.5
         corners = [(x, y) for x, y in points.tolist()]
         ImageDraw.Draw(cover).polygon(corners, fill=fill)
         ImageDraw.Draw(rim).line([*corners, corners[0]], fill=255, width=2 * SUPERSAMPLING)
@@ -93,8 +93,8 @@ def _face(thing: SceneObject, centre: tuple[float, float], *, side: int) -> Plan
     x = np.arange(side, dtype=np.float32) + np.float32(0.5 - centre[0])
     y = np.arange(side, dtype=np.float32)[:, None] + np.float32(0.5 - centre[1])
     across, along = cosine * x + sine * y, cosine * y - sine * x
-    ground = np.float32(GROUND[thing.colour])
-    ink = np.float32(DARK_INK.get(thing.colour, LIGHT_INK))
+    ground = np.array(GROUND[thing.colour], dtype=np.float32)
+    ink = np.array(DARK_INK.get(thing.colour, LIGHT_INK), dtype=np.float32)
     share = _pattern(thing.material, across, along, period=2.4 + 0.34 * thing.radius)[..., None]
     light = 1 - np.float32(0.1 / thing.radius) * (x + y)[..., None]
     return (ground + share * (ink - ground)) * light

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,16 +83,20 @@ def _instance_entries(
     image_id: int, scene: Scene, masks: NDArray[np.bool_]
 ) -> list[dict[str, Any]]:
     """One annotation an object, in the scene's order; the shapes are the categories."""
-    codes = rle.encode(np.asfortranarray(masks.transpose(1, 2, 0), dtype=np.uint8))
-    return [
-        {
+    annotations = []
+    for number, (thing, mask) in enumerate(zip(scene.objects, masks, strict=True)):
+        code = rle.encode(np.asfortranarray(mask, dtype=np.uint8))
+        counts = cast("bytes", code["counts"])  # its own annotations say str
+        rows, columns = np.nonzero(mask)
+        left, top = int(columns.min()), int(rows.min())
+        annotation = {
             "id": image_id * MOST + number,
             "image_id": image_id,
             "category_id": SHAPES.index(thing.shape) + 1,
-            "segmentation": {"size": code["size"], "counts": code["counts"].decode("ascii")},
-            "area": int(rle.area(code)),
-            "bbox": rle.toBbox(code).tolist(),
+            "segmentation": {"size": code["size"], "counts": counts.decode("ascii")},
+            "area": len(rows),
+            "bbox": [left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1],
             "iscrowd": 0,
         }
-        for number, (thing, code) in enumerate(zip(scene.objects, codes, strict=True))
-    ]
+        annotations.append(annotation)
+    return annotations

@@ -1,0 +1,269 @@
+"""Annotation files become samples; each way one can be wrong is told in one sentence."""
+
+import gzip
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vlm.data.coco import list_images, read_captions, to_coco
+from vlm.errors import InputError
+
+IMAGES = Path("photos")
+
+
+def tree() -> dict:
+    """Two images, three captions, in no special order."""
+    return {
+        "images": [{"id": 11, "file_name": "b.jpg"}, {"id": 7, "file_name": "sub/a.jpg"}],
+        "annotations": [
+            {"id": 1, "image_id": 7, "caption": "a dog"},
+            {"id": 2, "image_id": 11, "caption": "two cats"},
+            {"id": 3, "image_id": 7, "caption": "ein Hund"},
+        ],
+    }
+
+
+def written(folder: Path, content: object, name: str = "captions.json") -> Path:
+    file = folder / name
+    file.write_text(content if isinstance(content, str) else json.dumps(content))
+    return file
+
+
+def test_samples_come_in_the_order_of_images(tmp_path):
+    samples = read_captions(written(tmp_path, tree()), IMAGES)
+    assert [tuple(sample) for sample in samples] == [
+        (11, IMAGES / "b.jpg", ("two cats",)),
+        (7, IMAGES / "sub/a.jpg", ("a dog", "ein Hund")),
+    ]
+
+
+def test_gzip_is_read_alike(tmp_path):
+    (tmp_path / "a.json.gz").write_bytes(gzip.compress(json.dumps(tree()).encode()))
+    plain = read_captions(written(tmp_path, tree()), IMAGES)
+    assert read_captions(tmp_path / "a.json.gz", IMAGES) == plain
+
+
+def test_annotations_may_be_missing(tmp_path):
+    content = {"images": tree()["images"]}
+    assert [s.captions for s in read_captions(written(tmp_path, content), IMAGES)] == [(), ()]
+
+
+def test_to_coco_is_read_back(tmp_path):
+    samples = read_captions(written(tmp_path, tree()), IMAGES)
+    again = read_captions(written(tmp_path, to_coco(samples), "again.json"), IMAGES / "sub")
+    assert [(s.image_id, s.path.name, s.captions) for s in again] == [
+        (s.image_id, s.path.name, s.captions) for s in samples
+    ]
+
+
+def spoilt(change: Callable[[dict], object]) -> dict:
+    content = tree()
+    change(content)
+    return content
+
+
+FORM = "; expected 'images' with id and file_name, 'annotations' with image_id and caption"
+VQA_ROW = {"image_id": 7, "question_id": 70, "answers": []}
+WRONG = {
+    "absent image": (
+        spoilt(lambda t: t["annotations"][1].update(image_id=5)),
+        " has a caption for image 5, which it does not list; add the image or remove the caption",
+    ),
+    "empty caption": (
+        spoilt(lambda t: t["annotations"][1].update(caption=" \n")),
+        r": image 11 has the caption ' \n'; expected text, write one or remove the entry",
+    ),
+    "null caption": (
+        spoilt(lambda t: t["annotations"][1].update(caption=None)),
+        ": image 11 has the caption None; expected text, write one or remove the entry",
+    ),
+    "number as caption": (
+        spoilt(lambda t: t["annotations"][1].update(caption=3)),
+        ": image 11 has the caption 3; expected text, write one or remove the entry",
+    ),
+    "half a letter": (
+        spoilt(lambda t: t["annotations"][1].update(caption="a \ud83d")),
+        r": image 11 has the caption 'a \ud83d'; expected text, write one or remove the entry",
+    ),
+    "doubled image": (
+        spoilt(lambda t: t["images"].append(t["images"][0])),
+        " lists image ids more than once: 11; keep one each",
+    ),
+    "doubled annotation": (
+        spoilt(lambda t: t["annotations"][0].update(id=3)),
+        " lists annotation ids more than once: 3; keep one each",
+    ),
+    "many doubled": (
+        spoilt(lambda t: t.update(images=[{"id": i // 2, "file_name": "a"} for i in range(14)])),
+        " lists image ids more than once: 0, 1, 2, 3, 4 and 2 more; keep one each",
+    ),
+    "instances": (
+        spoilt(lambda t: t.update(annotations=[{"image_id": 7, "category_id": 1, "bbox": []}])),
+        f" is an instances file, not a COCO captions file{FORM}",
+    ),
+    "keypoints, say": (
+        spoilt(lambda t: t.update(annotations=[{"image_id": 7, "keypoints": []}])),
+        f" is a file of other annotations, not a COCO captions file{FORM}",
+    ),
+    "results": (
+        [{"image_id": 7, "caption": "a dog"}],
+        f" is a list of results, not a COCO captions file{FORM}",
+    ),
+    "list": ([], f" is a list, not a COCO captions file{FORM}"),
+    "number": (3, f" is a single value, not a COCO captions file{FORM}"),
+    "VQA questions": (
+        {"questions": [VQA_ROW]},
+        f" is a VQA file, not a COCO captions file{FORM}",
+    ),
+    "VQA answers": (
+        {"annotations": [VQA_ROW]},
+        f" is a VQA file, not a COCO captions file{FORM}",
+    ),
+    "no images": (
+        {"annotations": tree()["annotations"]},
+        f" is without 'images', not a COCO captions file{FORM}",
+    ),
+    "no file name": (
+        spoilt(lambda t: t["images"][1].pop("file_name")),
+        f" is not a whole COCO captions file (KeyError('file_name')){FORM}",
+    ),
+    "number as file name": (
+        spoilt(lambda t: t["images"][1].update(file_name=5)),
+        " is not a whole COCO captions file (TypeError(",
+    ),
+    "no image": (
+        {"images": [], "annotations": []},
+        " lists no image; give a file with samples",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_wrong_file_is_told_in_one_sentence(tmp_path, kind):
+    content, reason = WRONG[kind]
+    file = written(tmp_path, content)
+    with pytest.raises(InputError, match="^" + re.escape(f"{file}{reason}")) as told:
+        read_captions(file, IMAGES)
+    assert "\n" not in str(told.value)
+    assert ";" in str(told.value)
+
+
+def test_a_cut_file_is_told(tmp_path):
+    file = written(tmp_path, json.dumps(tree())[:150])
+    with pytest.raises(InputError, match=r"is not whole JSON \(line 1: .* fetch or write it again"):
+        read_captions(file, IMAGES)
+
+
+# --- JSON lines ------------------------------------------------------------------------------
+
+
+def test_lines_become_samples(tmp_path):
+    lines = (
+        '{"image": "a.jpg", "captions": ["one", "two"]}\r\n'
+        "\n"
+        '{"image": "b.jpg", "captions": ["line\u2028separator\x85within"], "id": 5}\n'
+        '{"image": "c.jpg"}'
+    )
+    expected = [
+        ("a.jpg", IMAGES / "a.jpg", ("one", "two")),
+        (5, IMAGES / "b.jpg", ("line\u2028separator\x85within",)),
+        ("c.jpg", IMAGES / "c.jpg", ()),
+    ]
+    assert read_captions(written(tmp_path, lines, "a.jsonl"), IMAGES) == expected
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    assert read_captions(tmp_path / "a.jsonl.gz", IMAGES) == expected
+
+
+FORM_OF_LINES = 'expected {"image": "a.jpg", "captions": ["..."]}, got '
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"image": "b.jpg", "capt', FORM_OF_LINES),
+        ('{"file": "b.jpg"}', FORM_OF_LINES),
+        ('{"image": 3}', FORM_OF_LINES),
+        ('"b.jpg"', FORM_OF_LINES),
+        ('["b.jpg"]', FORM_OF_LINES),
+        ('{"image": "b.jpg", "captions": "a dog"}', FORM_OF_LINES),
+        ('{"image": "b.jpg", "captions": [""]}', "image b.jpg has the caption ''; expected text"),
+        ('{"image": "b.jpg", "captions": [null]}', "image b.jpg has the caption None; expected"),
+    ],
+)
+def test_a_wrong_line_is_told_by_its_number(tmp_path, line, reason):
+    file = written(tmp_path, f'{{"image": "a.jpg"}}\n\n{line}\n{{"image": "c.jpg"}}', "a.jsonl")
+    with pytest.raises(InputError, match="^" + re.escape(f"{file}, line 3: {reason}")) as told:
+        read_captions(file, IMAGES)
+    assert "\n" not in str(told.value)
+
+
+def test_doubled_lines_are_told(tmp_path):
+    file = written(tmp_path, '{"image": "a.jpg"}\n{"image": "a.jpg"}', "a.jsonl")
+    with pytest.raises(InputError, match=r"lists image ids more than once: a\.jpg; keep one each"):
+        read_captions(file, IMAGES)
+
+
+def test_empty_lines_are_told(tmp_path):
+    with pytest.raises(InputError, match=r"a\.jsonl lists no image; give a file with samples$"):
+        read_captions(written(tmp_path, "\n", "a.jsonl"), IMAGES)
+
+
+# --- folders ---------------------------------------------------------------------------------
+
+
+def test_a_folder_lists_its_images_by_name(tmp_path):
+    for name in ("b.JPG", "a.png", "sub/c.webp", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert list_images(tmp_path) == [
+        ("a.png", tmp_path / "a.png", ()),
+        ("b.JPG", tmp_path / "b.JPG", ()),
+        ("sub/c.webp", tmp_path / "sub/c.webp", ()),
+    ]
+
+
+def test_a_folder_without_images_is_told(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(InputError, match=r"holds no image; expected .*\.jpeg, \.jpg, \.png"):
+        list_images(tmp_path)
+    with pytest.raises(InputError, match=r"image folder .*gone does not exist; check the path$"):
+        list_images(tmp_path / "gone")
+
+
+# --- real files ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "split", "photos", "each"),
+    [
+        ("flickr8k", "train", 5996, 5),
+        ("flickr8k", "val", 1000, 5),
+        ("coco", "train", 352, None),
+        ("coco", "val", 56, None),
+    ],
+)
+def test_real_captions_are_read(shared, data, split, photos, each):
+    folder = shared / "data" / data
+    samples = read_captions(folder / f"annotations/captions_{split}.json", folder / "images")
+    assert len(samples) == photos
+    assert all(sample.captions for sample in samples)
+    assert all(sample.path.is_file() for sample in samples[:20])
+    if each:
+        assert {len(sample.captions) for sample in samples} == {each}
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        ("coco/annotations/instances_val.json", "is an instances file"),
+        ("coco/annotations/vqa_questions_val.json", "is a VQA file"),
+        ("coco/annotations/vqa_annotations_val.json", "is a VQA file"),
+        ("coco_val2017/captions_val2017_vinvl_results.json", "is a list of results"),
+    ],
+)
+def test_real_files_of_other_kinds_are_told(shared, file, reason):
+    with pytest.raises(InputError, match=f"{reason}, not a COCO captions file; expected 'images'"):
+        read_captions(shared / "data" / file, IMAGES)

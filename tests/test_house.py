@@ -1,0 +1,107 @@
+"""The laws of the house: imports go down only, --help is light, files stay small."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "vlm"
+FLOORS = {
+    "cli": 4,
+    "training": 3,
+    "explain": 2,
+    "extract": 2,
+    "baselines": 2,
+    "models": 1,
+    "data": 1,
+    "metrics": 1,
+    "decoding": 1,
+    "regions": 0,
+    "text": 0,
+    "errors": 0,
+    "files": 0,
+}
+STRANGERS = {"models", "data", "metrics", "decoding"}
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(module: str) -> str:
+    """The room of ``vlm.room.file``."""
+    return module.split(".")[1]
+
+
+def imported(source: Path) -> set[str]:
+    """The vlm modules that a file imports, wherever it does."""
+    found = set()
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= set(names) if node.module == "vlm" else {node.module}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {name for name in found if name.startswith("vlm.") and "__version__" not in name}
+
+
+def test_every_file_is_on_a_floor():
+    rooms = {source.relative_to(PACKAGE).parts[0].removesuffix(".py") for source in SOURCES}
+    assert rooms - {"__init__", "__main__"} == set(FLOORS)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_down_and_strangers_do_not_meet(source: Path):
+    here = source.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if here in ("__init__", "__main__"):
+        return
+    for module in imported(source):
+        there = room(module)
+        assert FLOORS[there] <= FLOORS[here], f"{source.name} imports {module}, a floor above"
+        if here in STRANGERS and there in STRANGERS:
+            assert here == there, f"{source.name} imports {module}: strangers"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_are_one_thing(source: Path):
+    assert source.name not in {"utils.py", "misc.py", "common.py", "helpers.py", "base.py"}
+    assert len(source.read_text().splitlines()) <= 300
+
+
+def loaded_by(code: str) -> set[str]:
+    """The top-level modules in a fresh process after some code."""
+    script = f"{code}\nimport sys; print('|'.join(sorted({{m.split('.')[0] for m in sys.modules}})))"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    return set(done.stdout.strip().splitlines()[-1].split("|"))
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import vlm.cli; vlm.cli.main(['--help'])", {"torch", "numpy", "lightning", "argparse"}),
+        ("import vlm.metrics, vlm.text.ptb", {"torch", "lightning", "timm"}),
+        ("import vlm.training", {"wandb"}),
+    ],
+)
+def test_heavy_imports_follow_the_floors(code: str, absent: set[str]):
+    assert not loaded_by(code) & absent
+
+
+def test_the_readme_shows_the_tree_that_there_is():
+    readme = (ROOT / "README.md").read_text()
+    tree = readme.split("## The tree", 1)[1].split("```", 2)[1]
+    named = {line.split()[0].rstrip("/") for line in tree.splitlines() if line.strip()}
+    rooms = {
+        path.relative_to(PACKAGE).parts[0]
+        for path in SOURCES
+        if path.parent != PACKAGE or not path.name.startswith("__")
+    }
+    files = {
+        path.name
+        for path in SOURCES
+        if not path.name.startswith("__") and path.relative_to(PACKAGE).parts[:2] != ("data", "world")
+        and path.parent.name != "decoding"
+    }
+    assert rooms | files <= named, f"missing: {sorted((rooms | files) - named)}"
+    ours = {"vlm", "configs", "scripts", "tests", "world"}
+    assert named <= rooms | files | ours, f"gone: {sorted(named - rooms - files - ours)}"
