@@ -70,8 +70,12 @@ def test_files_are_one_thing(source: Path):
 
 def loaded_by(code: str) -> set[str]:
     """The top-level modules in a fresh process after some code."""
-    script = f"{code}\nimport sys; print('|'.join(sorted({{m.split('.')[0] for m in sys.modules}})))"
-    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    script = (
+        f"{code}\nimport sys; print('|'.join(sorted({{m.split('.')[0] for m in sys.modules}})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
     return set(done.stdout.strip().splitlines()[-1].split("|"))
 
 
@@ -99,7 +103,8 @@ def test_the_readme_shows_the_tree_that_there_is():
     files = {
         path.name
         for path in SOURCES
-        if not path.name.startswith("__") and path.relative_to(PACKAGE).parts[:2] != ("data", "world")
+        if not path.name.startswith("__")
+        and path.relative_to(PACKAGE).parts[:2] != ("data", "world")
         and path.parent.name != "decoding"
     }
     assert rooms | files <= named, f"missing: {sorted((rooms | files) - named)}"

@@ -14,7 +14,8 @@ from vlm.files import read_json, write_json
 
 def test_help_names_every_verb(capsys):
     assert main(["--help"]) == main([]) == 0
-    assert all(f"  {verb} " in capsys.readouterr().out for verb in VERBS)
+    told = capsys.readouterr().out
+    assert all(f"  {verb} " in told for verb in VERBS)
 
 
 def test_version(capsys):
@@ -24,7 +25,10 @@ def test_version(capsys):
 
 def test_an_unknown_verb_suggests_the_nearest(capsys):
     assert main(["captoin"]) == 2
-    assert capsys.readouterr().err == "vlm: error: there is no verb 'captoin'; did you mean 'caption'?\n"
+    assert (
+        capsys.readouterr().err
+        == "vlm: error: there is no verb 'captoin'; did you mean 'caption'?\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,7 +44,10 @@ def test_an_unknown_verb_suggests_the_nearest(capsys):
         (["test", "--ckpt_path", "{photo}"], ["is not a checkpoint"]),
         (["fit", "--config", "missing.yaml"], ["missing.yaml"]),
         (["fit"], ["configs/"]),
-        (["baseline", "shuffled", "{photo}.json", "--references", "r.json", "--output", "o"], ["r.json"]),
+        (
+            ["baseline", "shuffled", "{photo}.json", "--references", "r.json", "--output", "o"],
+            ["r.json"],
+        ),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(
@@ -106,7 +113,9 @@ def test_shuffled_baseline(tiny_world: Path, tmp_path: Path, capsys):
     write_json(tmp_path / "r.json", rows)
     options = ["--references", str(file), "--output", str(tmp_path / "out")]
     assert main(["baseline", "shuffled", str(tmp_path / "r.json"), *options]) == 0
-    moved = {row["image_id"]: row["caption"] for row in read_json(tmp_path / "out" / "results.json")}
+    moved = {
+        row["image_id"]: row["caption"] for row in read_json(tmp_path / "out" / "results.json")
+    }
     assert all(moved[key] != first[key] for key in first)
     assert read_json(tmp_path / "out" / "metrics.json")["images"] == 7
     assert "CIDEr-D" in capsys.readouterr().out

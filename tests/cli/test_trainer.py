@@ -111,18 +111,24 @@ def test_without_an_output_the_folder_lies_beside_the_checkpoint(tiny_checkpoint
         (["--model.encoder.width", "48"], r"model\.encoder\.width=48 cannot change .* has 24"),
         (["--model.encoder", "vlm.models.BlindEncoder"], r"model\.encoder is .*BlindEncoder"),
         (["--model.backbone.name", "test_vit"], r"'test_vit' has weights \w{16}, but"),
-        (["--model.backbone.name", "resnet18x"], r"no backbone 'resnet18x'; did you mean 'resnet18"),
+        (
+            ["--model.backbone.name", "resnet18x"],
+            r"no backbone 'resnet18x'; did you mean 'resnet18",
+        ),
         (["--model.decoding.beems", "3"], r"no option '[\w.]*beems'; did you mean 'beams'"),
         (["--data.batchsize", "3"], r"no option '[\w.]*batchsize'; did you mean 'batch_size'"),
         (["--trainer.max_epoch", "3"], r"no option '[\w.]*max_epoch'; did you mean 'max_epochs'"),
-        (["--data.annotations", "captions_tset.json"], r"captions_tset\.json does not exist; did you"),
+        (
+            ["--data.annotations", "captions_tset.json"],
+            r"captions_tset\.json does not exist; did you",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_sentence(
     tiny_checkpoint: Path, tmp_path: Path, options: list[str], message: str
 ):
+    base = ["--ckpt_path", str(tiny_checkpoint), "--output", str(tmp_path / "out")]
     with pytest.raises(InputError, match=message) as raised:
-        base = ["--ckpt_path", str(tiny_checkpoint), "--output", str(tmp_path / "out")]
         trainer.run("test", [*base, *options])
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "out" / "results.json").exists()
@@ -144,8 +150,8 @@ def test_all_bad_images_are_named_before_training(
     images.mkdir()
     for path in (tiny_world / "images").iterdir():
         (images / path.name).write_bytes(path.read_bytes()[: 40 if path.name in broken else None])
+    options = ["--data.images", str(images), "--output", str(tmp_path / "out")]
     with pytest.raises(InputError) as raised:
-        options = ["--data.images", str(images), "--output", str(tmp_path / "out")]
         trainer.run("fit", [*tiny_arguments, *options])
     assert all(name in str(raised.value) for name in broken)
     assert "2 of 24 images" in str(raised.value)

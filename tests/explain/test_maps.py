@@ -152,7 +152,7 @@ class Tags(HTMLParser):
 
 
 def test_a_page_is_one_file_and_captions_stay_text():
-    evil = "</p><script>alert(1)</script> & \"quotes\" <b>"
+    evil = '</p><script>alert(1)</script> & "quotes" <b>'
     picture = Image.new("RGB", (20, 10))
     text = page("Title", [Entry(evil, evil, picture, [evil])], summary=evil)
     tags = Tags()

@@ -66,7 +66,9 @@ def frozen(module: CaptioningModule) -> dict[str, torch.Tensor]:
 
 
 def equal(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+    return left.keys() == right.keys() and all(
+        torch.equal(left[name], right[name]) for name in left
+    )
 
 
 def test_training_with_the_backbone_in_the_loop_leaves_it_bit_identical(
@@ -169,7 +171,9 @@ def test_a_newer_format_is_refused(tiny_checkpoint: Path, tmp_path: Path):
         CaptioningModule.load(newer)
 
 
-@pytest.mark.parametrize("path", ["os.path", "torch.nn.Linear", "vlm.files.write_json", "vlm.cli.sys"])
+@pytest.mark.parametrize(
+    "path", ["os.path", "torch.nn.Linear", "vlm.files.write_json", "vlm.cli.sys"]
+)
 def test_nothing_foreign_is_made_from_a_file(tiny_checkpoint: Path, tmp_path: Path, path: str):
     foreign = {"class_path": path, "init_args": {}}
     changed = change(tiny_checkpoint, tmp_path / "foreign.ckpt", encoder=foreign)

@@ -36,7 +36,8 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"vlm {verb}")
     kinds = parser.add_subparsers(dest="kind", required=True)
     nearest = kinds.add_parser(
-        "nearest", help="consensus caption of the nearest training images, on a checkpoint's features"
+        "nearest",
+        help="consensus caption of the nearest training images, on a checkpoint's features",
     )
     nearest.add_argument("checkpoint", help="whose backbone and data are used")
     nearest.add_argument("--neighbours", type=int, default=20, help="training images that vote")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from vlm.decoding import BeamSearch
 from vlm.errors import InputError
 from vlm.extract import geometry_of
 from vlm.training.captioning import CaptioningModule
@@ -47,10 +48,8 @@ def load(options: argparse.Namespace) -> CaptioningModule:
         raise InputError(f"image {', '.join(missing)} does not exist; check the path")
     module = CaptioningModule.load(options.checkpoint, backbone=options.backbone)
     if options.beams is not None:
-        if not hasattr(module.decoding, "beams"):
-            raise InputError(
-                f"--beams needs beam search, the checkpoint decodes by {module.decoding}; leave it out"
-            )
+        if not isinstance(module.decoding, BeamSearch):
+            raise InputError(f"--beams is for beam search, not for {module.decoding}; leave it out")
         module.decoding = replace(module.decoding, beams=options.beams)
     try:
         return module.to(torch.device(options.device))

@@ -25,7 +25,7 @@ from vlm.metrics import score_captions
 from vlm.training.captioning import CaptioningModule
 from vlm.training.eyes import train_eyes
 
-SPLITS = {"train": 3000, "val": 100, "test": 300, "test_seen": 300}
+SPLITS = {"train": 3000, "val": 150, "test": 300, "test_seen": 300}
 SHOWN = 24
 MINUTES = 4
 
@@ -113,11 +113,11 @@ def _score(output: Path) -> dict[str, float]:
     }
 
 
-def _captions(folder: Path) -> dict[int, str]:
+def _captions(folder: Path) -> dict[int | str, str]:
     return {row["image_id"]: row["caption"] for row in read_json(folder / "results.json")}
 
 
-def _right(captions: Mapping[int, str], file: Path) -> float:
+def _right(captions: Mapping[int | str, str], file: Path) -> float:
     """Share of captions whose main object has its colour, material and shape, in [0, 1]."""
     images = read_json(file)["images"]
     scenes = {image["id"]: Scene.from_record(image["scene"]) for image in images}
@@ -149,5 +149,5 @@ def _say_goodbye(output: Path, summary: Mapping[str, object]) -> None:
     print(f"\npage:       {output / 'index.html'}")
     print(f"checkpoint: {output / 'checkpoint.ckpt'}")
     print(f"results:    {output / 'results.json'}, metrics: {output / 'metrics.json'}")
-    picture = next((output / "world" / "images").rglob("*.png"), "photo.jpg")
+    picture = min((output / "world" / "images").glob("test_*"))
     print(f"next:       vlm attend {output / 'checkpoint.ckpt'} {picture}")

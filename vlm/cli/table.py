@@ -13,5 +13,7 @@ def score_table(rows: Mapping[str, Mapping[str, float]]) -> str:
     first = max(len(name) for name in rows)
     lines = [" " * first + "".join(f"{name:>10}" for name in names)]
     for title, scores in rows.items():
-        lines.append(f"{title:<{first}}" + "".join(f"{100 * scores[name]:>10.1f}" for name in names))
+        lines.append(
+            f"{title:<{first}}" + "".join(f"{100 * scores[name]:>10.1f}" for name in names)
+        )
     return "\n".join(lines)

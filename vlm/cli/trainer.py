@@ -1,16 +1,14 @@
 """``vlm fit|validate|test|predict``: LightningCLI, with the checkpoint as lowest config."""
 
-import difflib
-import inspect
 import os
-import re
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from datetime import datetime
 from netrc import NetrcParseError, netrc
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import lightning as L
 import torch
@@ -18,19 +16,25 @@ import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 
+from vlm.cli.parser import OneSentenceParser, sentence_within
 from vlm.data.datamodules import CaptionData
 from vlm.errors import InputError
-from vlm.models.backbone import FrozenBackbone
-from vlm.models.decoder import TextDecoder
-from vlm.models.encoder import RegionEncoder
 from vlm.text.tokenizer import CaptionTokenizer
 from vlm.training import checkpoint as checkpoints
 from vlm.training.callbacks import ResultWriter, RunRecord
-from vlm.training.captioning import CaptioningModule
 
-TOLD = r"there is no option '[^']*'; (did you mean '[^']*'\?|see --help)"
+# What the libraries say about their own insides, or advise where the advice is known.
+NOISE = (
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+    r"\s+(.|\s)*(deprecated in v4|JsonargparseDeprecationWarning)",
+    r"Be aware that when using `ckpt_path`, callbacks",
+    r"The '.*dataloader' does not have many workers",
+    r"The number of training batches",
+    r"Starting from v1.9.0, `tensorboardX`",
+    r"Checkpoint directory .* exists and is not empty",
+    r"The dirpath has changed",
+)
 FIXED = ("encoder", "decoder")
-OPTIONS_OF = (L.Trainer, CaptioningModule, CaptionData, FrozenBackbone, RegionEncoder, TextDecoder)
 
 
 def main(verb: str, arguments: Sequence[str]) -> None:
@@ -51,25 +55,24 @@ def run(verb: str, arguments: Sequence[str]) -> "TrainerCLI":
         InputError: if an option, a file or the checkpoint cannot be used.
     """
     path = _value_of("--ckpt_path", arguments)
+    starts = ("--config", "-c", "--ckpt_path", "--help", "-h")
+    if not any(argument.startswith(starts) for argument in arguments):
+        raise InputError(f"vlm {verb} needs --config FILE, configs/ has some, or --ckpt_path FILE")
     recipe = None if path is None else checkpoints.read(path)[checkpoints.SECTION]
     with tempfile.TemporaryDirectory() as folder:
         defaults = Path(folder) / "checkpoint.yaml"
         if recipe is not None:
             config = lowest_config(recipe, _value_of("--backbone", arguments))
             defaults.write_text(yaml.safe_dump(config))
-        try:
-            cli = TrainerCLI(verb, list(arguments), recipe, defaults if recipe else None)
-        except Exception as error:
-            raise _told(error) or error from None
-    cli.run()
+        with warnings.catch_warnings():
+            for message in NOISE:
+                warnings.filterwarnings("ignore", message=message)
+            try:
+                cli = TrainerCLI(verb, list(arguments), recipe, defaults if recipe else None)
+            except Exception as error:
+                raise sentence_within(error) or error from None
+            cli.run()
     return cli
-
-
-def _told(error: BaseException | None) -> InputError | None:
-    """The sentence that jsonargparse has wrapped into errors of its own, if there is one."""
-    while error is not None and not isinstance(error, InputError):
-        error = error.__cause__ or error.__context__
-    return error
 
 
 def lowest_config(recipe: dict[str, Any], backbone: str | None) -> dict[str, Any]:
@@ -92,27 +95,6 @@ def lowest_config(recipe: dict[str, Any], backbone: str | None) -> dict[str, Any
         arguments = {name: v for name, v in recipe["data"]["init_args"].items() if name != "seed"}
         config["data"] = {"class_path": recipe["data"]["class_path"], "init_args": arguments}
     return config
-
-
-class OneSentenceParser(LightningArgumentParser):
-    """Says what is wrong with an option in one sentence, the nearest one suggested."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raises what the command line prints."""
-        text = re.sub(r"\s+", " ", str(message)).strip()
-        told = re.search(TOLD, text)
-        if told:  # an inner parser has said it already
-            raise InputError(told[0]) from ex
-        unknown = re.findall(r"(?:Option|Key|key) '([\w.]+)' is not (?:accepted|expected)", text)
-        unknown = unknown or re.findall(r"nrecognized arguments: --(\S+)", text)
-        if unknown:
-            name = unknown[0].partition("=")[0]
-            last = name.rpartition(".")[2]
-            known = {option for part in OPTIONS_OF for option in inspect.signature(part).parameters}
-            nearest = difflib.get_close_matches(last, sorted(known), n=1)
-            hint = f"did you mean {nearest[0]!r}?" if nearest else "see --help"
-            raise InputError(f"there is no option {name!r}; {hint}") from ex
-        raise InputError(f"{text[:400]}; see --help") from ex
 
 
 class TrainerCLI(LightningCLI):
@@ -176,7 +158,7 @@ class TrainerCLI(LightningCLI):
         """Decides the folder, the precision and the logger; refuses what a checkpoint fixes."""
         config = self.config[self.verb]
         if self.recipe is not None:
-            self._refuse_changes(config)
+            _refuse_changes(self.recipe, config)
         self.output = Path(config.output or self._default_output(config))
         trainer = config.trainer
         trainer.default_root_dir = str(self.output)
@@ -216,30 +198,31 @@ class TrainerCLI(LightningCLI):
             return CaptionTokenizer(self.recipe["tokenizer"])
         return data.tokenizer()
 
-    def _refuse_changes(self, config: Any) -> None:
-        """Sizes cannot change on a loaded model."""
-        for part in FIXED:
-            trained = self.recipe[part]
-            asked = config.model.init_args[part].as_dict()
-            if checkpoints.class_of(asked["class_path"]) is not checkpoints.class_of(
-                trained["class_path"]
-            ):
-                raise InputError(
-                    f"model.{part} is {asked['class_path']}, but the checkpoint holds a "
-                    f"{trained['class_path']}; leave it out"
-                )
-            for name, value in asked["init_args"].items():
-                if value != trained["init_args"][name]:
-                    raise InputError(
-                        f"model.{part}.{name}={value} cannot change on a loaded model; "
-                        f"the checkpoint has {trained['init_args'][name]}, leave it out"
-                    )
-
     def _default_output(self, config: Any) -> Path:
         """Beside the checkpoint, or a new folder under runs."""
         if config.ckpt_path:
             return Path(config.ckpt_path).resolve().parent / self.verb
         return Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
+
+
+def _refuse_changes(recipe: dict[str, Any], config: Any) -> None:
+    """Sizes cannot change on a loaded model."""
+    for part in FIXED:
+        trained = recipe[part]
+        asked = config.model.init_args[part].as_dict()
+        if checkpoints.class_of(asked["class_path"]) is not checkpoints.class_of(
+            trained["class_path"]
+        ):
+            raise InputError(
+                f"model.{part} is {asked['class_path']}, but the checkpoint holds a "
+                f"{trained['class_path']}; leave it out"
+            )
+        for name, value in asked["init_args"].items():
+            if value != trained["init_args"][name]:
+                raise InputError(
+                    f"model.{part}.{name}={value} cannot change on a loaded model; "
+                    f"the checkpoint has {trained['init_args'][name]}, leave it out"
+                )
 
 
 def _value_of(option: str, arguments: Sequence[str]) -> str | None:

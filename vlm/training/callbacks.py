@@ -4,7 +4,7 @@ import platform
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 from lightning.pytorch.loggers import WandbLogger
@@ -34,15 +34,15 @@ class ResultWriter(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the validation's."""
         if not trainer.sanity_checking:
-            self._write(pl_module)
+            self._write(cast("CaptioningModule", pl_module))
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the test's."""
-        self._write(pl_module)
+        self._write(cast("CaptioningModule", pl_module))
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the prediction's."""
-        self._write(pl_module)
+        self._write(cast("CaptioningModule", pl_module))
 
     @rank_zero_only
     def _write(self, module: CaptioningModule) -> None:
@@ -72,14 +72,15 @@ class RunRecord(L.Callback):
     @rank_zero_only
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Writes the record before the first step."""
+        module = cast("CaptioningModule", pl_module)
         record: dict[str, Any] = {
             "command": sys.argv,
             "stage": stage,
             "seed": self.seed,
             "versions": {"vlm": __version__, "python": platform.python_version()}
             | {name: metadata.version(name) for name in PACKAGES},
-            "data": trainer.datamodule.fingerprints(stage),  # pyright: ignore
-            "backbone": describe(pl_module.backbone) | {"hash": pl_module.backbone.hash},
+            "data": module.data.fingerprints(stage),
+            "backbone": describe(module.backbone) | {"hash": module.backbone.hash},
         }
         write_json(self.folder / "run.json", record)
 
@@ -101,9 +102,10 @@ class SampleTable(L.Callback):
             return
         import wandb
 
-        by_id = {sample.image_id: sample for sample in pl_module.data.samples("val")}
+        module = cast("CaptioningModule", pl_module)
+        by_id = {sample.image_id: sample for sample in module.data.samples("val")}
         rows = []
-        for result in pl_module.results[: self.samples]:
+        for result in module.results[: self.samples]:
             sample = by_id[result.image_id]
             picture = wandb.Image(str(sample.path))
             references = "\n".join(sample.captions)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import lightning as L
 import torch
@@ -114,7 +114,9 @@ class CaptioningModule(L.LightningModule):
         module = cls(
             CaptionTokenizer(recipe["tokenizer"]),
             checkpoints.load_backbone(recipe, backbone),
-            encoder=lambda _: checkpoints.rebuild(recipe["encoder"], nn.Module),
+            encoder=lambda _: cast(
+                "RegionEncoder", checkpoints.rebuild(recipe["encoder"], nn.Module)
+            ),
             decoder=lambda _: checkpoints.rebuild(recipe["decoder"], TextDecoder),
             objective=checkpoints.rebuild(settings.pop("objective"), Objective),
             decoding=checkpoints.rebuild(settings.pop("decoding"), Strategy),

@@ -68,7 +68,9 @@ def class_of(path: str) -> type:
         InputError: if it is anything else; nothing foreign is made from a file.
     """
     module, _, name = path.rpartition(".")
-    kind = getattr(importlib.import_module(module), name, None) if module.startswith("vlm") else None
+    kind = (
+        getattr(importlib.import_module(module), name, None) if module.startswith("vlm") else None
+    )
     if not (inspect.isclass(kind) and kind.__module__.startswith(PACKAGE)):
         raise InputError(f"the checkpoint asks for {path}, which is no class of vlm")
     return kind
@@ -116,7 +118,7 @@ def read(path: str | Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a different one for every kind of damage
         raise InputError(
-            f"{path} is not a checkpoint that can be read; it may be another kind of file or cut off"
+            f"{path} is not a checkpoint that can be read; it is another kind of file, or cut off"
         ) from error
     if not isinstance(content, dict) or SECTION not in content:
         raise InputError(f"{path} is not a checkpoint of vlm; give one that `vlm fit` wrote")

@@ -16,7 +16,12 @@ class Objective(ABC):
 
     @abstractmethod
     def loss(
-        self, captioner: Captioner, regions: RegionFeatures, tokens: Tensor, *, ignored: tuple[int, int]
+        self,
+        captioner: Captioner,
+        regions: RegionFeatures,
+        tokens: Tensor,
+        *,
+        ignored: tuple[int, int],
     ) -> Tensor:
         """The scalar to minimise.
 
@@ -51,7 +56,12 @@ class CrossEntropy(Objective):
             )
 
     def loss(
-        self, captioner: Captioner, regions: RegionFeatures, tokens: Tensor, *, ignored: tuple[int, int]
+        self,
+        captioner: Captioner,
+        regions: RegionFeatures,
+        tokens: Tensor,
+        *,
+        ignored: tuple[int, int],
     ) -> Tensor:
         """The mean over all targets; logits exist for real words alone."""
         inputs, targets = tokens[..., :-1], tokens[..., 1:]

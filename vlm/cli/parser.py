@@ -1,0 +1,58 @@
+"""LightningCLI's parser, its errors told in one sentence with the nearest option suggested."""
+
+import difflib
+import inspect
+import re
+from typing import NoReturn
+
+import lightning as L
+from lightning.pytorch.cli import LightningArgumentParser
+
+from vlm.data.datamodules import CaptionData
+from vlm.decoding import BeamSearch, Greedy, Sampling
+from vlm.errors import InputError
+from vlm.models.backbone import FrozenBackbone
+from vlm.models.decoder import TextDecoder
+from vlm.models.encoder import RegionEncoder
+from vlm.training.captioning import CaptioningModule
+
+TOLD = r"there is no option '[^']*'; (did you mean '[^']*'\?|see --help)"
+OPTIONS_OF = (
+    L.Trainer,
+    CaptioningModule,
+    CaptionData,
+    FrozenBackbone,
+    RegionEncoder,
+    TextDecoder,
+    BeamSearch,
+    Greedy,
+    Sampling,
+)
+
+
+class OneSentenceParser(LightningArgumentParser):
+    """Says what is wrong with an option in one sentence, the nearest one suggested."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raises what the command line prints."""
+        text = re.sub(r"\s+", " ", str(message)).strip()
+        told = re.search(TOLD, text)
+        if told:  # an inner parser has said it already
+            raise InputError(told[0]) from ex
+        unknown = re.findall(r"(?:Option|Key|key) '([\w.]+)' is not (?:accepted|expected)", text)
+        unknown = unknown or re.findall(r"nrecognized arguments: --(\S+)", text)
+        if unknown:
+            name = unknown[0].partition("=")[0]
+            last = name.rpartition(".")[2]
+            known = {option for part in OPTIONS_OF for option in inspect.signature(part).parameters}
+            nearest = difflib.get_close_matches(last, sorted(known), n=1)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else "see --help"
+            raise InputError(f"there is no option {name!r}; {hint}") from ex
+        raise InputError(f"{text[:400]}; see --help") from ex
+
+
+def sentence_within(error: BaseException | None) -> InputError | None:
+    """The sentence that jsonargparse has wrapped into errors of its own, if there is one."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error
