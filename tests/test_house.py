@@ -84,7 +84,6 @@ def loaded_by(code: str) -> set[str]:
     [
         ("import vlm.cli; vlm.cli.main(['--help'])", {"torch", "numpy", "lightning", "argparse"}),
         ("import vlm.metrics, vlm.text.ptb", {"torch", "lightning", "timm"}),
-        ("import vlm.training", {"wandb"}),
     ],
 )
 def test_heavy_imports_follow_the_floors(code: str, absent: set[str]):

@@ -102,7 +102,8 @@ def test_attend_draws_one_picture_a_photo_and_overwrites_none(
         assert main(["attend", str(tiny_checkpoint), str(photo), "--output", str(tmp_path)]) == 0
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {f"{photo.stem}.png", f"{photo.stem}-2.png"}
-    assert Image.open(tmp_path / f"{photo.stem}.png").width > 2 * 180
+    with Image.open(tmp_path / f"{photo.stem}.png") as picture:
+        assert picture.width > 2 * 180
     assert f"{photo.stem}-2.png" in capsys.readouterr().out
 
 

@@ -1,6 +1,7 @@
 """The trainer's verbs through the command's own door."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -110,7 +111,10 @@ def test_without_an_output_the_folder_lies_beside_the_checkpoint(tiny_checkpoint
         (["--model.decoder.layers", "7"], r"model\.decoder\.layers=7 cannot change .* has 2"),
         (["--model.encoder.width", "48"], r"model\.encoder\.width=48 cannot change .* has 24"),
         (["--model.encoder", "vlm.models.BlindEncoder"], r"model\.encoder is .*BlindEncoder"),
-        (["--model.backbone.name", "test_vit"], r"'test_vit' has weights \w{16}, but"),
+        (
+            ["--model.backbone.name", "test_vit", "--model.backbone.pretrained", "false"],
+            r"'test_vit' has weights \w{16}, but",
+        ),
         (
             ["--model.backbone.name", "resnet18x"],
             r"no backbone 'resnet18x'; did you mean 'resnet18",
@@ -176,7 +180,7 @@ def test_a_fresh_process_in_another_folder_captions_from_the_file_alone(
 ):
     photo = next((tiny_world / "images").iterdir())
     command = [sys.executable, "-m", "vlm", "caption", str(tiny_checkpoint), str(photo), "--json"]
-    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": ""}
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=200
     )

@@ -53,6 +53,8 @@ class OneSentenceParser(LightningArgumentParser):
 
 def sentence_within(error: BaseException | None) -> InputError | None:
     """The sentence that jsonargparse has wrapped into errors of its own, if there is one."""
-    while error is not None and not isinstance(error, InputError):
+    seen: set[int] = set()
+    while error is not None and not isinstance(error, InputError) and id(error) not in seen:
+        seen.add(id(error))
         error = error.__cause__ or error.__context__
-    return error
+    return error if isinstance(error, InputError) else None

@@ -1,5 +1,6 @@
 """``vlm fit|validate|test|predict``: LightningCLI, with the checkpoint as lowest config."""
 
+import logging
 import os
 import sys
 import tempfile
@@ -26,12 +27,13 @@ from vlm.training.callbacks import ResultWriter, RunRecord
 # What the libraries say about their own insides, or advise where the advice is known.
 NOISE = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
-    r"\s+(.|\s)*(deprecated in v4|JsonargparseDeprecationWarning)",
+    r"\s+[\s\S]*(deprecated in v4|JsonargparseDeprecationWarning)",
     r"Be aware that when using `ckpt_path`, callbacks",
     r"The '.*dataloader' does not have many workers",
     r"The number of training batches",
     r"Starting from v1.9.0, `tensorboardX`",
     r"Checkpoint directory .* exists and is not empty",
+    r"Experiment logs directory .* exists and is not empty",
     r"The dirpath has changed",
 )
 FIXED = ("encoder", "decoder")
@@ -64,6 +66,7 @@ def run(verb: str, arguments: Sequence[str]) -> "TrainerCLI":
         if recipe is not None:
             config = lowest_config(recipe, _value_of("--backbone", arguments))
             defaults.write_text(yaml.safe_dump(config))
+        logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
         with warnings.catch_warnings():
             for message in NOISE:
                 warnings.filterwarnings("ignore", message=message)
@@ -116,7 +119,9 @@ class TrainerCLI(LightningCLI):
     ) -> None:
         self.verb = verb
         self.recipe = recipe
-        kwargs = {} if defaults is None else {verb: {"default_config_files": [str(defaults)]}}
+        lowest = [] if defaults is None else [str(defaults)]
+        whole = {"allow_abbrev": False}
+        kwargs = whole | {verb: whole | {"default_config_files": lowest}}
         command, sys.argv = sys.argv, sys.argv[:1]  # LightningCLI warns if both are there
         try:
             super().__init__(
@@ -172,7 +177,7 @@ class TrainerCLI(LightningCLI):
         config = self._get(self.config_init, "trainer")
         logger = config.logger
         if logger is None or logger is True:
-            config.logger = CSVLogger(self.output, name="", version="")
+            config.logger = self.verb == "fit" and _csv_logger(self.output)
         seed = int(self._get(self.config, "seed_everything"))
         self.trainer_defaults["callbacks"] = [
             ResultWriter(self.output),
@@ -234,6 +239,19 @@ def _value_of(option: str, arguments: Sequence[str]) -> str | None:
         elif argument.startswith(option + "="):
             value = argument.partition("=")[2]
     return value
+
+
+def _csv_logger(folder: Path) -> CSVLogger:
+    """Logs to ``metrics.csv``; one that an earlier run left in the folder is kept beside it."""
+    earlier = folder / "metrics.csv"
+    if earlier.exists():
+        number = len(list(folder.glob("metrics-*.csv"))) + 1
+        earlier.rename(folder / f"metrics-{number}.csv")
+    return CSVLogger(folder, name="", version="")
+
+
+def _is_no_advertisement(record: logging.LogRecord) -> bool:
+    return "Tip:" not in record.getMessage()
 
 
 def _keep_wandb_quiet(loggers: Any, folder: Path) -> None:
