@@ -41,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _run(verb, rest)
     except InputError as error:
-        print(f"vlm: error: {error}", file=sys.stderr)
+        # A worker process of the data loader wraps the sentence into its traceback.
+        sentence = str(error).rpartition("InputError: ")[2].strip()
+        print(f"vlm: error: {sentence}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("vlm: stopped; what was written stays", file=sys.stderr)
