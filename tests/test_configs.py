@@ -39,8 +39,7 @@ def test_a_config_fits_and_reloads(
     config: Path, tiny_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    base = ["--config", str(CONFIGS / "demo.yaml")] if config.stem in OVERLAYS else []
-    width = "256" if config.stem == "blind" else "16"
+    base = ["--config", str(CONFIGS / "flickr8k.yaml")] if config.stem in OVERLAYS else []
     splits = {split: f"captions_{split}.json" for split in ("train", "val", "test")}
     options = {
         "trainer.max_epochs": "1",
@@ -52,8 +51,6 @@ def test_a_config_fits_and_reloads(
         "trainer.accelerator": "cpu",
         "model.backbone.name": "test_resnet",
         "model.backbone.pretrained": "false",
-        "model.decoder.width": width,
-        "model.encoder.width": width,
         "data.root": str(tiny_world),
         "data.images": "images",
         "data.annotations": yaml.safe_dump(splits, default_flow_style=True).strip(),

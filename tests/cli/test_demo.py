@@ -48,7 +48,7 @@ def test_a_small_demo_writes_all_it_promises(tmp_path: Path, monkeypatch, capsys
     assert "vlm attend" in capsys.readouterr().out
 
     assert main(["demo", "--output", str(output)]) == 2, "a finished demo is not written over"
-    assert "holds a demo already" in capsys.readouterr().err
+    assert "is there already" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -109,8 +109,15 @@ def test_without_an_output_the_folder_lies_beside_the_checkpoint(tiny_checkpoint
     ("options", "message"),
     [
         (["--model.decoder.layers", "7"], r"model\.decoder\.layers=7 cannot change .* has 2"),
+        (["--model.backbone.image_size", "64"], r"image_size=64 cannot change .* has \[128, 160\]"),
+        (["--data.vocabulary.min_count", "9"], r"vocabulary\.min_count=9 cannot change .* has 5"),
+        (["--data.batch_size", "0"], r"batch_size"),
+        (["--trianer.max_epochs", "9"], r"no option 'trianer\.max_epochs'; did you mean 'trainer'"),
         (["--model.encoder.width", "48"], r"model\.encoder\.width=48 cannot change .* has 24"),
-        (["--model.encoder", "vlm.models.BlindEncoder"], r"model\.encoder is .*BlindEncoder"),
+        (
+            ["--model.encoder", "vlm.models.BlindEncoder"],
+            r"model\.encoder=BlindEncoder cannot change .* has RegionEncoder",
+        ),
         (
             ["--model.backbone.name", "test_vit", "--model.backbone.pretrained", "false"],
             r"'test_vit' has weights \w{16}, but",
@@ -124,7 +131,7 @@ def test_without_an_output_the_folder_lies_beside_the_checkpoint(tiny_checkpoint
         (["--trainer.max_epoch", "3"], r"no option '[\w.]*max_epoch'; did you mean 'max_epochs'"),
         (
             ["--data.annotations", "captions_tset.json"],
-            r"captions_tset\.json does not exist; did you",
+            r"captions_tset\.json does not exist; check",
         ),
     ],
 )
@@ -135,7 +142,7 @@ def test_what_cannot_be_is_refused_in_one_sentence(
     with pytest.raises(InputError, match=message) as raised:
         trainer.run("test", [*base, *options])
     assert "\n" not in str(raised.value)
-    assert not (tmp_path / "out" / "results.json").exists()
+    assert not (tmp_path / "out").exists(), "nothing half-written"
 
 
 def test_a_yaml_with_an_unknown_key_is_refused(tmp_path: Path, tiny_arguments: list[str]):
@@ -159,6 +166,70 @@ def test_all_bad_images_are_named_before_training(
         trainer.run("fit", [*tiny_arguments, *options])
     assert all(name in str(raised.value) for name in broken)
     assert "2 of 24 images" in str(raised.value)
+    assert not (tmp_path / "out").exists(), "nothing half-written"
+
+
+def test_a_folder_that_holds_a_run_is_not_fitted_into_again(
+    tiny_run: Path, tiny_arguments: list[str]
+):
+    before = {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match="holds a run already; give another --output"):
+        trainer.run("fit", [*tiny_arguments, "--output", str(tiny_run)])
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+@pytest.mark.parametrize("verb", ["validate", "test", "predict"])
+def test_what_was_not_trained_is_not_scored(verb: str, tiny_arguments: list[str]):
+    with pytest.raises(InputError, match=f"vlm {verb} needs --ckpt_path FILE"):
+        trainer.run(verb, tiny_arguments)
+
+
+def test_going_on_needs_the_config_it_began_with(tiny_checkpoint: Path):
+    with pytest.raises(InputError, match="vlm fit needs --config FILE"):
+        trainer.run("fit", ["--ckpt_path", str(tiny_checkpoint)])
+
+
+def test_a_checkpoint_path_within_a_config_is_refused(
+    tiny_checkpoint: Path, tiny_arguments: list[str], tmp_path: Path
+):
+    config = tmp_path / "resumed.yaml"
+    config.write_text(f"ckpt_path: {tiny_checkpoint}")
+    with pytest.raises(InputError, match="stands in a config; give it as --ckpt_path FILE"):
+        trainer.run("fit", [*tiny_arguments, "--config", str(config)])
+
+
+def test_a_run_goes_on_in_its_own_folder_and_keeps_its_log(
+    tiny_arguments: list[str], tmp_path: Path
+):
+    trainer.run("fit", [*tiny_arguments, "--output", str(tmp_path), "--trainer.max_epochs", "1"])
+    file = tmp_path / "checkpoints" / "best.ckpt"
+    cli = trainer.run("fit", [*tiny_arguments, "--ckpt_path", str(file)])
+    assert cli.output.resolve() == tmp_path.resolve()
+    assert cli.trainer.current_epoch == 3
+    assert {path.name for path in tmp_path.glob("*.csv")} == {"metrics.csv", "metrics-1.csv"}
+    assert [path.name for path in file.parent.iterdir()] == ["best.ckpt"]
+
+
+def test_paths_given_beside_a_checkpoint_are_relative_to_the_current_folder(
+    tiny_checkpoint: Path, tiny_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    photo = min((tiny_world / "images").iterdir())
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "mine.jpg").write_bytes(photo.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    options = ["--ckpt_path", str(tiny_checkpoint), "--output", "out"]
+    trainer.run("predict", [*options, "--data.images", "images"])
+    assert list(captions_of(tmp_path / "out")) == ["mine.jpg"]
+
+
+def test_no_scores_stay_beside_captions_they_are_not_of(
+    tiny_checkpoint: Path, tiny_world: Path, tmp_path: Path
+):
+    options = ["--ckpt_path", str(tiny_checkpoint), "--output", str(tmp_path)]
+    trainer.run("test", options)
+    assert (tmp_path / "metrics.json").exists()
+    trainer.run("predict", [*options, "--data.images", str(tiny_world / "images")])
+    assert not (tmp_path / "metrics.json").exists()
 
 
 def test_two_processes_write_each_image_once_and_score_the_same(

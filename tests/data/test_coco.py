@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vlm.data.coco import list_images, read_captions, to_coco
+from vlm.data.coco import list_images, read_captions
 from vlm.errors import InputError
 
 IMAGES = Path("photos")
@@ -49,14 +49,6 @@ def test_gzip_is_read_alike(tmp_path):
 def test_annotations_may_be_missing(tmp_path):
     content = {"images": tree()["images"]}
     assert [s.captions for s in read_captions(written(tmp_path, content), IMAGES)] == [(), ()]
-
-
-def test_to_coco_is_read_back(tmp_path):
-    samples = read_captions(written(tmp_path, tree()), IMAGES)
-    again = read_captions(written(tmp_path, to_coco(samples), "again.json"), IMAGES / "sub")
-    assert [(s.image_id, s.path.name, s.captions) for s in again] == [
-        (s.image_id, s.path.name, s.captions) for s in samples
-    ]
 
 
 def spoilt(change: Callable[[dict], object]) -> dict:

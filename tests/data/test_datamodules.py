@@ -240,12 +240,11 @@ def test_a_missing_image_folder_is_told_once(root):
 
 
 def test_bad_images_of_a_split_are_named(root):
-    module = data(root)
-    module.check_images("train")
+    data(root).check_images("train")
     (root / "photos/1.png").unlink()
     (root / "photos/5.png").write_bytes(b"")
     with pytest.raises(InputError, match=r"^2 of 7 images of the train split .*1\.png.*5\.png"):
-        module.check_images("train")
+        data(root).check_images("train")
 
 
 def test_fingerprints_name_file_hash_and_size(root):

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.testing import assert_close
 
+from vlm.errors import InputError
 from vlm.models.attention import KeyValues, MultiHeadAttention, attention, attention_weights
 
 B, H, L, N, WIDTH, MEMORY_WIDTH = 2, 3, 5, 7, 39, 11
@@ -161,5 +162,5 @@ def test_key_values_append_and_select():
 
 
 def test_heads_that_do_not_divide_the_width_are_refused():
-    with pytest.raises(ValueError, match="width=39, heads=4"):
+    with pytest.raises(InputError, match="width=39, heads=4"):
         MultiHeadAttention(39, 4)

@@ -170,6 +170,28 @@ def test_the_hash_is_of_every_weight(tmp_path):
     assert len(set(hashes)) == 3
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model_args": {"output_stride": 16}},
+        {"pretrained_cfg": {"mean": [0.2, 0.2, 0.2]}},
+        {"pretrained_cfg": {"interpolation": "lanczos"}},
+    ],
+)
+def test_the_hash_is_of_the_geometry_too(tmp_path: Path, change: dict):
+    travelling = FrozenBackbone(RESNET, pretrained=False).travelling()
+    identities = []
+    for name, changes in (("as_is", {}), ("changed", change)):
+        config = json.loads(json.dumps(travelling["config"]))
+        for key, values in changes.items():
+            config[key] |= values
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
+        save_file(travelling["state"], tmp_path / name / "model.safetensors")
+        identities.append(FrozenBackbone(f"local-dir:{tmp_path / name}").hash)
+    assert identities[0] != identities[1]
+
+
 @pytest.mark.parametrize(("name", "size"), [(RESNET, None), (VIT, None), (VIT, (48, 80))])
 def test_what_travels_is_the_same_elsewhere(tmp_path, name, size):
     source = FrozenBackbone(local_dir(tmp_path / "source", name), image_size=size)

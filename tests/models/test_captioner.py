@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from vlm.decoding import BeamSearch, Decoded, Greedy, Sampling, Strategy
+from vlm.errors import InputError
 from vlm.models.captioner import Captioner, CaptionState
 from vlm.models.decoder import TextDecoder
 from vlm.models.encoder import BlindEncoder, Memory, RegionEncoder
@@ -121,5 +122,5 @@ def test_sight_reaches_the_captions_and_the_blind_have_none():
 
 
 def test_widths_that_differ_are_refused():
-    with pytest.raises(ValueError, match=r"encoder\.width=12, decoder\.width=15"):
+    with pytest.raises(InputError, match=r"encoder\.width=12, decoder\.width=15"):
         Captioner(BlindEncoder(REGION_WIDTH, width=12), TextDecoder(V, width=WIDTH, heads=HEADS))

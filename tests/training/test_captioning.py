@@ -1,6 +1,7 @@
 """Frozen stays frozen, resumed is bit-identical, a checkpoint rebuilds itself."""
 
 import shutil
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 
+from vlm.cli.trainer import run
 from vlm.data import CaptionData, RandAugment
 from vlm.decoding import BeamSearch, Greedy
 from vlm.errors import InputError
@@ -78,9 +80,12 @@ def test_training_with_the_backbone_in_the_loop_leaves_it_bit_identical(
     module = make_module(data)
     before, eyes, identity = weights(module), frozen(module), module.backbone.hash
     assert any("running_mean" in name for name in eyes)
-    trainer = make_trainer(tmp_path, max_epochs=1)
+    mean, std = module.backbone.mean.clone(), module.backbone.std.clone()
+    trainer = make_trainer(tmp_path, EMAWeightAveraging(decay=0.7), max_epochs=1)
     trainer.fit(module, data)
     assert not equal(before, weights(module)), "the captioner learned nothing"
+    assert torch.equal(mean, module.backbone.mean), "an average must not make them drift"
+    assert torch.equal(std, module.backbone.std)
     assert equal(eyes, frozen(module))
     module.backbone.__dict__.pop("hash")
     assert module.backbone.hash == identity
@@ -171,14 +176,38 @@ def test_a_newer_format_is_refused(tiny_checkpoint: Path, tmp_path: Path):
         CaptioningModule.load(newer)
 
 
-@pytest.mark.parametrize(
-    "path", ["os.path", "torch.nn.Linear", "vlm.files.write_json", "vlm.cli.sys"]
-)
-def test_nothing_foreign_is_made_from_a_file(tiny_checkpoint: Path, tmp_path: Path, path: str):
+FOREIGN = ["os.path", "this.s", "torch.nn.Linear", "vlm.files.write_json", "vlm.cli.sys", "vlmx.Y"]
+
+
+@pytest.mark.parametrize("path", FOREIGN)
+@pytest.mark.parametrize("entry", ["encoder", "data", "backbone", "settings", "task"])
+def test_nothing_foreign_is_made_from_a_file(
+    tiny_checkpoint: Path, tmp_path: Path, path: str, entry: str
+):
     foreign = {"class_path": path, "init_args": {}}
-    changed = change(tiny_checkpoint, tmp_path / "foreign.ckpt", encoder=foreign)
+    value = {"settings": {"decoding": foreign}, "task": path}.get(entry, foreign)
+    changed = change(tiny_checkpoint, tmp_path / "foreign.ckpt", **{entry: value})
     with pytest.raises(InputError, match="which is no class of vlm"):
         CaptioningModule.load(changed)
+    with pytest.raises(InputError, match="which is no class of vlm"):
+        run("test", ["--ckpt_path", str(changed), "--output", str(tmp_path / "out")])
+    assert "this" not in sys.modules
+
+
+def test_lightnings_hyperparameters_in_a_file_are_refused(tiny_checkpoint: Path, tmp_path: Path):
+    content = torch.load(tiny_checkpoint, weights_only=True)
+    torch.save(content | {"hyper_parameters": {"_class_path": "os.system"}}, tmp_path / "h.ckpt")
+    with pytest.raises(InputError, match="holds hyperparameters, which no vlm writes"):
+        CaptioningModule.load(tmp_path / "h.ckpt")
+
+
+def test_weights_are_unpacked_nowhere_but_in_the_cache(tiny_checkpoint: Path, tmp_path: Path):
+    section = checkpoints.read(tiny_checkpoint)[checkpoints.SECTION]
+    odd = section["backbone"] | {"hash": str(tmp_path / "escaped")}
+    changed = change(tiny_checkpoint, tmp_path / "escaping.ckpt", backbone=odd)
+    with pytest.raises(InputError, match="which is none"):
+        CaptioningModule.load(changed)
+    assert not (tmp_path / "escaped").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut off"])
@@ -235,6 +264,11 @@ def test_public_weights_stay_out_and_are_held_to_their_hash(tiny_world: Path, tm
     with pytest.raises(InputError, match=f"weights {identity} cannot be had .* --backbone PATH"):
         CaptioningModule.load(file)
     assert CaptioningModule.load(file, backbone=str(moved)).backbone.hash == identity
+
+    file_alone = str(moved / "model.safetensors")
+    assert CaptioningModule.load(file, backbone=file_alone).backbone.hash == identity
+    with pytest.raises(InputError, match=f"weights {identity} cannot be had .* --backbone PATH"):
+        run("test", ["--ckpt_path", str(file), "--output", str(tmp_path / "out")])
 
     other = FrozenBackbone("test_resnet", pretrained=False).travelling()["state"]
     from safetensors.torch import save_file

@@ -50,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # who read our output has seen enough
         sys.stdout = None  # pyright: ignore[reportAttributeAccessIssue]
+    except OSError as error:
+        print(f"vlm: error: {error}; make room or give another path", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -3,14 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from vlm.cli.caption import load, parser
-from vlm.data.images import load_image
-from vlm.explain.maps import CaptionMaps, replay
-from vlm.explain.overlay import strip
-from vlm.extract import geometry_of
-from vlm.training.captioning import CaptioningModule
+from vlm.data.images import ImageGeometry, load_image
+from vlm.explain.overlay import PANEL, strip
 
 
 def main(verb: str, arguments: Sequence[str]) -> None:
@@ -21,20 +16,12 @@ def main(verb: str, arguments: Sequence[str]) -> None:
     module = load(options)
     output = Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
+    enough = ImageGeometry(2 * PANEL, 2 * PANEL)
     for path in options.images:
-        maps = look(module, path)
+        maps = module.attend(path)
         target = _free(output, Path(path).stem)
-        strip(load_image(path), maps).save(target)
+        strip(load_image(path, enough), maps).save(target)
         print(f"{path}: {' '.join(maps.words)}\n  {target}", flush=True)
-
-
-@torch.inference_mode()
-def look(module: CaptioningModule, path: str | Path) -> CaptionMaps:
-    """The maps of the caption that the module writes about an image."""
-    image = geometry_of(module.backbone).load(path).unsqueeze(0).to(module.device)
-    regions = module.look(image)
-    tokens = module.write(regions).tokens[:, 0].tolist()
-    return replay(module.captioner, module.tokenizer, regions, tokens)[0]
 
 
 def _free(folder: Path, stem: str) -> Path:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vlm.baselines import shuffled
+from vlm.cli.arguments import Arguments
 from vlm.cli.table import score_table
 from vlm.data.coco import read_captions
 from vlm.errors import InputError
@@ -32,8 +33,8 @@ def main(verb: str, arguments: Sequence[str]) -> None:
     print(f"written to {output}")
 
 
-def _parser(verb: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"vlm {verb}")
+def _parser(verb: str) -> Arguments:
+    parser = Arguments(prog=f"vlm {verb}")
     kinds = parser.add_subparsers(dest="kind", required=True)
     nearest = kinds.add_parser(
         "nearest",

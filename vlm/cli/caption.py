@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from vlm.cli.arguments import Arguments
+from vlm.data.images import check_images
 from vlm.decoding import BeamSearch
 from vlm.errors import InputError
 from vlm.extract import geometry_of
@@ -16,7 +18,10 @@ from vlm.training.captioning import CaptioningModule
 
 def main(verb: str, arguments: Sequence[str]) -> None:
     """Prints one line an image, in the order given."""
-    options = parser(verb).parse_args(arguments)
+    caption = parser(verb)
+    caption.add_argument("--batch_size", type=_positive, default=16)
+    caption.add_argument("--json", action="store_true", help="one JSON object a line")
+    options = caption.parse_args(arguments)
     module = load(options)
     for start in range(0, len(options.images), options.batch_size):
         paths = options.images[start : start + options.batch_size]
@@ -28,24 +33,20 @@ def main(verb: str, arguments: Sequence[str]) -> None:
                 print(f"{path}: {caption}", flush=True)
 
 
-def parser(verb: str) -> argparse.ArgumentParser:
+def parser(verb: str) -> Arguments:
     """The options that every verb over photos has."""
-    parser = argparse.ArgumentParser(prog=f"vlm {verb}")
+    parser = Arguments(prog=f"vlm {verb}")
     parser.add_argument("checkpoint", help="file that vlm fit or vlm demo wrote")
     parser.add_argument("images", nargs="+", metavar="image", help="image files")
     parser.add_argument("--backbone", help="folder or file of the backbone, if its source is gone")
     parser.add_argument("--beams", type=int, help="of beam search; the checkpoint's by default")
-    parser.add_argument("--batch_size", type=_positive, default=16)
     parser.add_argument("--device", default="cpu", help="cpu, cuda, mps")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser
 
 
 def load(options: argparse.Namespace) -> CaptioningModule:
-    """The checkpoint's module on its device, after every image was found to be there."""
-    missing = [path for path in options.images if not Path(path).is_file()]
-    if missing:
-        raise InputError(f"image {', '.join(missing)} does not exist; check the path")
+    """The checkpoint's module on its device, after a look at every image."""
+    check_images((Path(path) for path in options.images), origin="the command line")
     module = CaptioningModule.load(options.checkpoint, backbone=options.backbone)
     if options.beams is not None:
         if not isinstance(module.decoding, BeamSearch):

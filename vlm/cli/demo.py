@@ -1,6 +1,5 @@
 """``vlm demo``: a world drawn, a captioner trained on it, scored, and seen looking."""
 
-import argparse
 import json
 import shutil
 import time
@@ -12,7 +11,7 @@ from tqdm import tqdm
 import vlm
 from vlm.baselines import reference_agreement, shuffled
 from vlm.cli import trainer
-from vlm.cli.attend import look
+from vlm.cli.arguments import Arguments
 from vlm.cli.table import score_table
 from vlm.data.coco import read_captions
 from vlm.data.images import load_image
@@ -32,13 +31,15 @@ MINUTES = 4
 
 def main(verb: str, arguments: Sequence[str]) -> None:
     """Runs the demo from the drawing to the page."""
-    parser = argparse.ArgumentParser(prog=f"vlm {verb}")
+    parser = Arguments(prog=f"vlm {verb}")
     parser.add_argument("--output", default="demo", help="folder of all that is written")
     parser.add_argument("--seed", type=int, default=0, help="of the world and the training")
     options = parser.parse_args(arguments)
     output, begun = Path(options.output), time.monotonic()
-    if (output / "demo.json").exists():
-        raise InputError(f"{output} holds a demo already; remove it or give another --output")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"{output} is there already; remove it or give another --output")
+    if options.seed < 0:
+        raise InputError(f"expected a seed of at least 0, got {options.seed}")
     print(f"vlm demo: about {MINUTES} minutes on two cores; everything goes to {output}/")
     _draw_world(output, options.seed)
     _train(output, options.seed)
@@ -131,7 +132,7 @@ def _write_page(output: Path, scores: Mapping[str, float]) -> None:
     samples = read_captions(output / "captions_test.json", output / "world" / "images")
     entries = []
     for sample in tqdm(samples[:SHOWN], desc="maps", unit="image"):
-        maps = look(module, sample.path)
+        maps = module.attend(sample.path)
         picture = strip(load_image(sample.path), maps)
         notes = [f"a reference: {sample.captions[0]}"]
         entries.append(Entry(sample.path.name, " ".join(maps.words), picture, notes))

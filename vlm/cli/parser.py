@@ -17,6 +17,12 @@ from vlm.models.encoder import RegionEncoder
 from vlm.training.captioning import CaptioningModule
 
 TOLD = r"there is no option '[^']*'; (did you mean '[^']*'\?|see --help)"
+UNKNOWN = (
+    r"(?:Option|Key|key) '([\w.]+)' is not (?:accepted|expected)",
+    r"does not accept option '([\w.]+)'",
+    r"nrecognized arguments: --(\S+)",
+)
+TOP = ("model", "data", "trainer", "output", "backbone", "ckpt_path", "seed_everything", "config")
 OPTIONS_OF = (
     L.Trainer,
     CaptioningModule,
@@ -39,16 +45,18 @@ class OneSentenceParser(LightningArgumentParser):
         told = re.search(TOLD, text)
         if told:  # an inner parser has said it already
             raise InputError(told[0]) from ex
-        unknown = re.findall(r"(?:Option|Key|key) '([\w.]+)' is not (?:accepted|expected)", text)
-        unknown = unknown or re.findall(r"nrecognized arguments: --(\S+)", text)
+        unknown = next((found for pattern in UNKNOWN if (found := re.findall(pattern, text))), [])
         if unknown:
             name = unknown[0].partition("=")[0]
             last = name.rpartition(".")[2]
             known = {option for part in OPTIONS_OF for option in inspect.signature(part).parameters}
-            nearest = difflib.get_close_matches(last, sorted(known), n=1)
+            nearest = difflib.get_close_matches(name.partition(".")[0], TOP, n=1, cutoff=0.8)
+            if not nearest or nearest[0] == name.partition(".")[0]:
+                nearest = difflib.get_close_matches(last, sorted({*known, *TOP}), n=1)
             hint = f"did you mean {nearest[0]!r}?" if nearest else "see --help"
             raise InputError(f"there is no option {name!r}; {hint}") from ex
-        raise InputError(f"{text[:400]}; see --help") from ex
+        reason = re.split(r" Errors: - ", text)[-1].partition(" - Expected a <class")[0]
+        raise InputError(f"{reason[:300]}; see --help") from ex
 
 
 def sentence_within(error: BaseException | None) -> InputError | None:

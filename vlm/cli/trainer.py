@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import count
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,18 @@ from typing import Any
 import lightning as L
 import torch
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 
 from vlm.cli.parser import OneSentenceParser, sentence_within
-from vlm.data.datamodules import CaptionData
+from vlm.cli.precedence import lowest_config, refuse_changes, refuse_lost_average
+from vlm.data.datamodules import SPLITS_OF_STAGE, CaptionData
 from vlm.errors import InputError
 from vlm.text.tokenizer import CaptionTokenizer
 from vlm.training import checkpoint as checkpoints
-from vlm.training.callbacks import ResultWriter, RunRecord
+from vlm.training.callbacks import ResultWriter, RunRecord, SampleTable
 
 # What the libraries say about their own insides, or advise where the advice is known.
 NOISE = (
@@ -32,11 +36,8 @@ NOISE = (
     r"The '.*dataloader' does not have many workers",
     r"The number of training batches",
     r"Starting from v1.9.0, `tensorboardX`",
-    r"Checkpoint directory .* exists and is not empty",
     r"Experiment logs directory .* exists and is not empty",
-    r"The dirpath has changed",
 )
-FIXED = ("encoder", "decoder")
 
 
 def main(verb: str, arguments: Sequence[str]) -> None:
@@ -57,47 +58,44 @@ def run(verb: str, arguments: Sequence[str]) -> "TrainerCLI":
         InputError: if an option, a file or the checkpoint cannot be used.
     """
     path = _value_of("--ckpt_path", arguments)
-    starts = ("--config", "-c", "--ckpt_path", "--help", "-h")
-    if not any(argument.startswith(starts) for argument in arguments):
-        raise InputError(f"vlm {verb} needs --config FILE, configs/ has some, or --ckpt_path FILE")
-    recipe = None if path is None else checkpoints.read(path)[checkpoints.SECTION]
-    with tempfile.TemporaryDirectory() as folder:
+    _require_source(verb, arguments)
+    content = None if path is None else checkpoints.read(path)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        for message in NOISE:
+            warnings.filterwarnings("ignore", message=message)
         defaults = Path(folder) / "checkpoint.yaml"
-        if recipe is not None:
+        if content is not None:
+            recipe = content[checkpoints.SECTION]
             config = lowest_config(recipe, _value_of("--backbone", arguments))
             defaults.write_text(yaml.safe_dump(config))
-        logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
-        with warnings.catch_warnings():
-            for message in NOISE:
-                warnings.filterwarnings("ignore", message=message)
-            try:
-                cli = TrainerCLI(verb, list(arguments), recipe, defaults if recipe else None)
-            except Exception as error:
-                raise sentence_within(error) or error from None
-            cli.run()
+        try:
+            cli = TrainerCLI(verb, list(arguments), content, defaults if content else None)
+        except Exception as error:
+            raise _in_one_sentence(error, content) from error
+        cli.run()
     return cli
 
 
-def lowest_config(recipe: dict[str, Any], backbone: str | None) -> dict[str, Any]:
-    """What a checkpoint says of model and data, as a config that any other overrules."""
-    encoder, decoder = dict(recipe["encoder"]), dict(recipe["decoder"])
-    for part, given in ((encoder, "region_width"), (decoder, "vocabulary_size")):
-        arguments = part["init_args"]
-        part["init_args"] = {name: arguments[name] for name in arguments if name != given}
-    parts = {
-        "backbone": checkpoints.backbone_description(recipe, backbone),
-        "encoder": encoder,
-        "decoder": decoder,
-    }
-    settings = {name: value for name, value in recipe["settings"].items() if name != "seed"}
-    config: dict[str, Any] = {
-        "seed_everything": recipe["settings"]["seed"],
-        "model": {"class_path": recipe["task"], "init_args": parts | settings},
-    }
-    if recipe["data"] is not None:
-        arguments = {name: v for name, v in recipe["data"]["init_args"].items() if name != "seed"}
-        config["data"] = {"class_path": recipe["data"]["class_path"], "init_args": arguments}
-    return config
+def _require_source(verb: str, arguments: Sequence[str]) -> None:
+    """A fit needs a config even where it goes on; the other verbs need what was trained."""
+    needed = ("--config", "-c") if verb == "fit" else ("--ckpt_path",)
+    if not any(argument.startswith((*needed, "--help", "-h")) for argument in arguments):
+        hint = "configs/ has some, a run's folder has its own" if verb == "fit" else "of a run"
+        raise InputError(f"vlm {verb} needs {needed[0]} FILE, {hint}")
+
+
+def _in_one_sentence(error: Exception, content: dict[str, Any] | None) -> Exception:
+    """What went wrong while the parts were made, as the user shall read it."""
+    told = sentence_within(error)
+    if told is not None and content is not None and "backbone '" in str(told):
+        recipe = content[checkpoints.SECTION]
+        name = recipe["backbone"]["init_args"]["name"]
+        if f"backbone {name!r}" in str(told):
+            return checkpoints.backbone_is_gone(recipe, told)
+    if told is None and isinstance(error, ValueError | TypeError | MisconfigurationException):
+        return InputError(" ".join(str(error).split())[:400])
+    return told or error
 
 
 class TrainerCLI(LightningCLI):
@@ -106,7 +104,7 @@ class TrainerCLI(LightningCLI):
     Args:
         verb: fit, validate, test or predict.
         arguments: of the command line, after the verb.
-        recipe: of the checkpoint that is given, if one is.
+        content: of the checkpoint that is given, if one is.
         defaults: file of the config that everything else overrules.
     """
 
@@ -114,11 +112,12 @@ class TrainerCLI(LightningCLI):
         self,
         verb: str,
         arguments: list[str],
-        recipe: dict[str, Any] | None,
+        content: dict[str, Any] | None,
         defaults: Path | None,
     ) -> None:
         self.verb = verb
-        self.recipe = recipe
+        self.content = content
+        self.recipe = None if content is None else content[checkpoints.SECTION]
         lowest = [] if defaults is None else [str(defaults)]
         whole = {"allow_abbrev": False}
         kwargs = whole | {verb: whole | {"default_config_files": lowest}}
@@ -160,35 +159,55 @@ class TrainerCLI(LightningCLI):
         parser.set_defaults({"seed_everything": 0})
 
     def before_instantiate_classes(self) -> None:
-        """Decides the folder, the precision and the logger; refuses what a checkpoint fixes."""
-        config = self.config[self.verb]
+        """Decides the folder and the precision; refuses what a checkpoint fixes."""
+        config, trainer = self.config[self.verb], self.config[self.verb].trainer
         if self.recipe is not None:
-            _refuse_changes(self.recipe, config)
+            refuse_changes(self.recipe, config)
+        elif config.ckpt_path:
+            raise InputError(
+                f"ckpt_path: {config.ckpt_path} stands in a config; give it as --ckpt_path FILE"
+            )
         self.output = Path(config.output or self._default_output(config))
-        trainer = config.trainer
         trainer.default_root_dir = str(self.output)
         trainer.use_distributed_sampler = False
         _keep_wandb_quiet(trainer.logger, self.output)
-        if trainer.precision is None and _has_bf16(trainer.accelerator):
-            trainer.precision = "bf16-mixed"
+        if self.verb == "fit":
+            self._prepare_fit(config)
+
+    def _prepare_fit(self, config: Any) -> None:
+        """Nothing an earlier run wrote is lost; bfloat16 where the hardware has it."""
+        if self.content is None and (self.output / "checkpoints").exists():
+            raise InputError(
+                f"{self.output} holds a run already; give another --output, "
+                "or go on with its checkpoint by --ckpt_path"
+            )
+        if self.content is not None:
+            refuse_lost_average(self.content, config.trainer.callbacks or [])
+        if config.trainer.precision is None and _has_bf16(config.trainer.accelerator):
+            config.trainer.precision = "bf16-mixed"
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """A trainer that logs to the output folder."""
+        """A trainer that writes to the output folder alone."""
         config = self._get(self.config_init, "trainer")
         logger = config.logger
         if logger is None or logger is True:
             config.logger = self.verb == "fit" and _csv_logger(self.output)
         seed = int(self._get(self.config, "seed_everything"))
-        self.trainer_defaults["callbacks"] = [
-            ResultWriter(self.output),
-            RunRecord(self.output, seed=seed),
-        ]
-        return super().instantiate_trainer(**kwargs)
+        record = RunRecord(self.output, seed=seed)
+        self.trainer_defaults["callbacks"] = [ResultWriter(self.output), record, SampleTable()]
+        trainer = super().instantiate_trainer(**kwargs)
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+                callback.dirpath = str(self.output / "checkpoints")
+        return trainer
 
     def after_instantiate_classes(self) -> None:
-        """Holds the backbone against the checkpoint's."""
+        """Holds backbone and images against what they must be, before anything is written."""
         if self.recipe is not None:
             checkpoints.check_backbone(self.model.backbone, self.recipe)
+        if self.trainer.is_global_zero:
+            for split in SPLITS_OF_STAGE[self.verb]:
+                self.datamodule.check_images(split)
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Nothing yet: :meth:`run` does, once the caller is ready."""
@@ -204,30 +223,13 @@ class TrainerCLI(LightningCLI):
         return data.tokenizer()
 
     def _default_output(self, config: Any) -> Path:
-        """Beside the checkpoint, or a new folder under runs."""
-        if config.ckpt_path:
-            return Path(config.ckpt_path).resolve().parent / self.verb
-        return Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
-
-
-def _refuse_changes(recipe: dict[str, Any], config: Any) -> None:
-    """Sizes cannot change on a loaded model."""
-    for part in FIXED:
-        trained = recipe[part]
-        asked = config.model.init_args[part].as_dict()
-        if checkpoints.class_of(asked["class_path"]) is not checkpoints.class_of(
-            trained["class_path"]
-        ):
-            raise InputError(
-                f"model.{part} is {asked['class_path']}, but the checkpoint holds a "
-                f"{trained['class_path']}; leave it out"
-            )
-        for name, value in asked["init_args"].items():
-            if value != trained["init_args"][name]:
-                raise InputError(
-                    f"model.{part}.{name}={value} cannot change on a loaded model; "
-                    f"the checkpoint has {trained['init_args'][name]}, leave it out"
-                )
+        """Beside the checkpoint, its own run's folder to go on in, or a new one under runs."""
+        if not config.ckpt_path:
+            return Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
+        folder = Path(config.ckpt_path).resolve().parent
+        if self.verb == "fit":
+            return folder.parent if folder.name == "checkpoints" else folder
+        return folder / self.verb
 
 
 def _value_of(option: str, arguments: Sequence[str]) -> str | None:
@@ -245,8 +247,8 @@ def _csv_logger(folder: Path) -> CSVLogger:
     """Logs to ``metrics.csv``; one that an earlier run left in the folder is kept beside it."""
     earlier = folder / "metrics.csv"
     if earlier.exists():
-        number = len(list(folder.glob("metrics-*.csv"))) + 1
-        earlier.rename(folder / f"metrics-{number}.csv")
+        names = (folder / f"metrics-{number}.csv" for number in count(1))
+        earlier.rename(next(name for name in names if not name.exists()))
     return CSVLogger(folder, name="", version="")
 
 

@@ -68,17 +68,6 @@ def list_images(folder: Path) -> list[CaptionSample]:
     return [CaptionSample(path.relative_to(folder).as_posix(), path, ()) for path in paths]
 
 
-def to_coco(samples: Iterable[CaptionSample]) -> dict[str, Any]:
-    """Samples as a COCO captions tree, the references of a score."""
-    images, annotations = [], []
-    for sample in samples:
-        images.append({"id": sample.image_id, "file_name": sample.path.name})
-        for caption in sample.captions:
-            row = {"id": len(annotations), "image_id": sample.image_id, "caption": caption}
-            annotations.append(row)
-    return {"images": images, "annotations": annotations}
-
-
 def _from_coco(file: Path, tree: Any, images: Path) -> list[CaptionSample]:
     _refuse_other_kinds(file, tree)
     try:

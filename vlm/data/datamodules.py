@@ -59,7 +59,7 @@ class CaptionData(L.LightningDataModule):
         seed: of order and augmentation.
 
     Raises:
-        InputError: if augmentation and cache are both asked for.
+        InputError: if augmentation and cache are both asked for, or a number is out of range.
     """
 
     def __init__(
@@ -76,6 +76,11 @@ class CaptionData(L.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if batch_size < 1 or workers < 0:
+            raise InputError(
+                f"expected batch_size of at least 1 and workers of at least 0, got batch_size="
+                f"{batch_size}, workers={workers}"
+            )
         if cache is not None and augmentation is not None:
             raise InputError(
                 "cached features cannot be augmented; remove data.cache or data.augmentation"
@@ -89,6 +94,9 @@ class CaptionData(L.LightningDataModule):
         self.batch_size = batch_size
         self.workers = workers
         self.seed = seed
+        # More processes than images leave some without any, and that is well.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+        self._checked: set[str] = set()
         self._samples: dict[str, list[CaptionSample]] = {}
         self._sources: dict[str, ImageGeometry | FeatureCache] = {}
 
@@ -108,15 +116,18 @@ class CaptionData(L.LightningDataModule):
         return self.vocabulary.train(text for sample in samples for text in sample.captions)
 
     def check_images(self, split: str) -> None:
-        """Looks at every image file of a split.
+        """Looks at every image file of a split, once.
 
         Raises:
             InputError: naming all that cannot be used.
         """
         folder, samples = self._folder, self.samples(split)
+        if split in self._checked:
+            return
         if not folder.is_dir():
             raise InputError(f"image folder {folder} does not exist; correct data.images")
         check_images((sample.path for sample in samples), origin=f"the {split} split")
+        self._checked.add(split)
 
     def fingerprints(self, stage: str) -> dict[str, dict[str, str | int]]:
         """What each split of a stage holds: its file, the file's hash, how many images."""

@@ -14,6 +14,8 @@ HEAT = np.array(
     [[8, 12, 40], [44, 40, 120], [150, 60, 110], [235, 120, 50], [255, 205, 90], [255, 250, 220]]
 )
 OPACITY = 0.65
+PANEL = 180
+"""Pixels: a panel's width, and at most three times that its height."""
 MARGIN = 6
 LABEL = 26
 
@@ -60,7 +62,7 @@ def overlay(picture: Image.Image, heat: NDArray) -> Image.Image:
 
 
 def strip(
-    picture: Image.Image, maps: CaptionMaps, *, panel: int = 180, columns: int = 8
+    picture: Image.Image, maps: CaptionMaps, *, panel: int = PANEL, columns: int = 8
 ) -> Image.Image:
     """The picture, then one panel a word with where that word looked.
 
@@ -70,7 +72,7 @@ def strip(
         panel: width of a panel in pixels.
         columns: panels in a row.
     """
-    height = max(1, round(panel * picture.height / picture.width))
+    height = min(max(1, round(panel * picture.height / picture.width)), 3 * panel)
     small = picture.resize((panel, height), Image.Resampling.LANCZOS)
     boxes, weights = maps.boxes.numpy(), maps.mean().numpy()
     panels = [small, *(overlay(small, heat_map(row, boxes, small.size)) for row in weights)]

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vlm.errors import InputError
+
 
 def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None) -> Tensor:
     """How much every query looks at every key: ``softmax(Q K^T / sqrt(d_k))``.
@@ -86,13 +88,13 @@ class MultiHeadAttention(nn.Module):
         memory_width: of what is looked at; ``width`` when not given.
 
     Raises:
-        ValueError: if ``heads`` does not divide ``width``.
+        InputError: if ``heads`` does not divide ``width``.
     """
 
     def __init__(self, width: int, heads: int, *, memory_width: int | None = None) -> None:
         super().__init__()
         if width % heads:
-            raise ValueError(f"width must be a multiple of heads, got width={width}, heads={heads}")
+            raise InputError(f"width must be a multiple of heads, got width={width}, heads={heads}")
         self.heads = heads
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(memory_width or width, 2 * width)

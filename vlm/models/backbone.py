@@ -17,6 +17,10 @@ from vlm.models.timm_source import LOCAL_DIR, absolute, create
 from vlm.regions import RegionFeatures, grid_boxes
 
 
+HEAD_ARGUMENTS = ("num_classes", "in_chans", "global_pool", "img_size")
+"""Arguments of a timm model that its regions do not depend on, or that stand elsewhere."""
+
+
 class FrozenBackbone(nn.Module):
     """A timm vision model that turns images into a grid of region features.
 
@@ -47,8 +51,6 @@ class FrozenBackbone(nn.Module):
             do not fit, or the model does not take ``image_size``.
     """
 
-    mean: Tensor
-    std: Tensor
     _model: Any  # timm models share methods, but no type
 
     def __init__(
@@ -73,13 +75,15 @@ class FrozenBackbone(nn.Module):
             model.eval().requires_grad_(requires_grad=False).to(memory_format=torch.channels_last)
         )
         object.__setattr__(self, "_model", model)
+        self._model_arguments = _model_arguments(self.name)
         config = resolve_model_data_config(model)
         height, width = size or config["input_size"][1:]
         self.image_size = (height, width)
         self.interpolation: str = config["interpolation"]
         self._require_whole_patches()
-        for key in ("mean", "std"):
-            self.register_buffer(key, torch.tensor(config[key]).view(1, -1, 1, 1), persistent=False)
+        # Plain tensors, no buffers: a moving average over buffers would make them drift.
+        self.mean = torch.tensor(config["mean"]).view(1, -1, 1, 1)
+        self.std = torch.tensor(config["std"]).view(1, -1, 1, 1)
         self._normalised_output, (self.width, *grid) = self._probe()
         self.grid: tuple[int, int] = (grid[0], grid[1])
 
@@ -109,12 +113,25 @@ class FrozenBackbone(nn.Module):
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of every weight and statistic by name, first 16 hexadecimal digits."""
-        digest = hashlib.sha256()
+        """What decides the features of an image, as 16 hexadecimal digits of a SHA-256.
+
+        Every weight and statistic by name, and the geometry that no weight shows:
+        architecture and its arguments, pixel mean and std, interpolation.
+        """
+        identity = self._config()
+        identity["pretrained_cfg"].pop("input_size")  # image_size decides, and stands beside
+        for name in HEAD_ARGUMENTS:
+            identity["model_args"].pop(name, None)
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
         for name, tensor in sorted(self._model.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
         return digest.hexdigest()[:16]
+
+    @property
+    def architecture(self) -> str:
+        """What timm calls the network, whatever its weights."""
+        return self._model.pretrained_cfg["architecture"]
 
     def travelling(self) -> dict[str, Any]:
         """What timm's local-dir layout holds, for a checkpoint it must travel in.
@@ -122,20 +139,26 @@ class FrozenBackbone(nn.Module):
         Returns:
             ``config``, the content of ``config.json``, and ``state``, the weights by name.
         """
-        settings = self._model.pretrained_cfg
-        kept = ("input_size", "interpolation", "mean", "std", "crop_pct", "fixed_input_size")
-        config = {
-            "architecture": settings["architecture"],
-            "num_classes": 0,
-            "model_args": _model_arguments(self.name),
-            "pretrained_cfg": {key: _plain(settings[key]) for key in kept if key in settings},
-        }
         state = self._model.state_dict().items()
-        return {"config": config, "state": {name: value.contiguous() for name, value in state}}
+        return {
+            "config": self._config(),
+            "state": {name: value.contiguous() for name, value in state},
+        }
+
+    def _config(self) -> dict[str, Any]:
+        config = resolve_model_data_config(self._model)
+        kept = ("input_size", "interpolation", "mean", "std")
+        return {
+            "architecture": self.architecture,
+            "num_classes": 0,
+            "model_args": dict(self._model_arguments),
+            "pretrained_cfg": {key: _plain(config[key]) for key in kept},
+        }
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "FrozenBackbone":  # noqa: FBT001, FBT002
         """Moves and casts reach the hidden model too."""
         self._model._apply(fn, recurse)
+        self.mean, self.std = fn(self.mean), fn(self.std)
         return super()._apply(fn, recurse)
 
     def __deepcopy__(self, memo: dict) -> "FrozenBackbone":

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from vlm.errors import InputError
 from vlm.models.attention import KeyValues
 from vlm.models.decoder import TextDecoder
 from vlm.models.encoder import BlindEncoder, Memory, RegionEncoder
@@ -17,13 +18,13 @@ class Captioner(nn.Module):
         decoder: tokens over a memory.
 
     Raises:
-        ValueError: if the memory's width is not the decoder's.
+        InputError: if the memory's width is not the decoder's.
     """
 
     def __init__(self, encoder: RegionEncoder | BlindEncoder, decoder: TextDecoder) -> None:
         super().__init__()
         if encoder.width != decoder.width:
-            raise ValueError(
+            raise InputError(
                 "encoder and decoder must have one width, "
                 f"got encoder.width={encoder.width}, decoder.width={decoder.width}"
             )

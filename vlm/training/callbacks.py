@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import lightning as L
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
 
 from vlm import __version__
@@ -47,12 +48,14 @@ class ResultWriter(L.Callback):
     @rank_zero_only
     def _write(self, module: CaptioningModule) -> None:
         rows = [{"image_id": row.image_id, "caption": row.caption} for row in module.results]
+        (self.folder / "metrics.json").unlink(missing_ok=True)  # never scores of other captions
         write_json(self.folder / "results.json", rows)
         if module.scores is not None:
             metrics = {
                 "scores": module.scores.corpus,
                 "images": len(rows),
                 "decoding": describe(module.decoding),
+                "precision": module.trainer.precision,
             }
             write_json(self.folder / "metrics.json", metrics)
 
@@ -69,10 +72,25 @@ class RunRecord(L.Callback):
         self.folder = Path(folder)
         self.seed = seed
 
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Writes the record of a training before its first step."""
+        self._write("fit", cast("CaptioningModule", pl_module))
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Writes the record of a validation that is none of a training's."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self._write("validate", cast("CaptioningModule", pl_module))
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Writes the record of a test."""
+        self._write("test", cast("CaptioningModule", pl_module))
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Writes the record of a prediction."""
+        self._write("predict", cast("CaptioningModule", pl_module))
+
     @rank_zero_only
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Writes the record before the first step."""
-        module = cast("CaptioningModule", pl_module)
+    def _write(self, stage: str, module: CaptioningModule) -> None:
         record: dict[str, Any] = {
             "command": sys.argv,
             "stage": stage,

@@ -13,6 +13,7 @@ from vlm.data.augmentation import seed_of
 from vlm.data.datamodules import SPLITS_OF_STAGE, CaptionBatch, CaptionData
 from vlm.decoding import BeamSearch, Decoded, SpecialTokens, Strategy
 from vlm.errors import InputError
+from vlm.explain.maps import CaptionMaps, replay
 from vlm.extract import extract, geometry_of
 from vlm.metrics import CaptionScores, score_captions
 from vlm.models.backbone import FrozenBackbone
@@ -60,7 +61,8 @@ class CaptioningModule(L.LightningModule):
         seed: of dropout.
 
     Raises:
-        InputError: if captions may be written that the decoder has no positions for.
+        InputError: if captions may be written that the decoder has no positions for, or
+            an option is out of its range.
     """
 
     def __init__(
@@ -89,6 +91,8 @@ class CaptioningModule(L.LightningModule):
         self.seed = seed
         self.scores: CaptionScores | None = None
         self.results: list[CaptionResult] = []
+        if not 0 <= warmup < 1:
+            raise InputError(f"expected warmup in [0, 1), got {warmup}; give a share of all steps")
         positions = self.captioner.decoder.max_length
         if decoding.max_length > positions:
             raise InputError(
@@ -132,11 +136,14 @@ class CaptioningModule(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Checks all images of the stage, then has features extracted or files loaded."""
-        for split in SPLITS_OF_STAGE[stage]:
-            if self.trainer.is_global_zero:
+        splits = SPLITS_OF_STAGE[stage]
+        if self.trainer.is_global_zero:
+            for split in splits:
                 self.data.check_images(split)
-            self.data.look_with(split, geometry_of(self.backbone))
-            if self.data.cache is not None:
+        for split in splits:
+            if self.data.cache is None:
+                self.data.look_with(split, geometry_of(self.backbone))
+            else:
                 self._extract(split)
 
     def training_step(self, batch: CaptionBatch, index: int) -> Tensor:
@@ -208,6 +215,18 @@ class CaptioningModule(L.LightningModule):
         special = SpecialTokens(tokenizer.start, tokenizer.end, tokenizer.pad, tokenizer.unknown)
         state = self.captioner.start(self.captioner.encode(regions))
         return self.decoding.decode(state, batch=batch, special=special, device=self.device)
+
+    @torch.inference_mode()
+    def attend(self, image: str | Path) -> CaptionMaps:
+        """The caption of an image file, and where each of its words looked.
+
+        Raises:
+            InputError: if the file cannot be used.
+        """
+        pixels = geometry_of(self.backbone).load(image).unsqueeze(0).to(self.device)
+        regions = self.look(pixels)
+        tokens = self.write(regions).tokens[:, 0].tolist()
+        return replay(self.captioner, self.tokenizer, regions, tokens)[0]
 
     def caption(self, batch: CaptionBatch) -> list[CaptionResult]:
         """The best caption of each image."""

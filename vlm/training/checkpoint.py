@@ -8,6 +8,9 @@ import importlib
 import inspect
 import json
 import os
+import re
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -68,9 +71,11 @@ def class_of(path: str) -> type:
         InputError: if it is anything else; nothing foreign is made from a file.
     """
     module, _, name = path.rpartition(".")
-    kind = (
-        getattr(importlib.import_module(module), name, None) if module.startswith("vlm") else None
-    )
+    try:
+        known = importlib.import_module(module) if path.startswith(PACKAGE) else None
+    except ImportError:
+        known = None
+    kind = getattr(known, name, None)
     if not (inspect.isclass(kind) and kind.__module__.startswith(PACKAGE)):
         raise InputError(f"the checkpoint asks for {path}, which is no class of vlm")
     return kind
@@ -96,7 +101,8 @@ def section(module: Any, data: Any) -> dict[str, Any]:
         "version": __version__,
         "task": type(module).__module__ + "." + type(module).__qualname__,
         "tokenizer": module.tokenizer.definition,
-        "backbone": describe(backbone) | {"hash": backbone.hash},
+        "backbone": describe(backbone)
+        | {"hash": backbone.hash, "architecture": backbone.architecture},
         "backbone_weights": None if backbone.public else backbone.travelling(),
         "encoder": describe(module.captioner.encoder),
         "decoder": describe(module.captioner.decoder),
@@ -122,12 +128,31 @@ def read(path: str | Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict) or SECTION not in content:
         raise InputError(f"{path} is not a checkpoint of vlm; give one that `vlm fit` wrote")
-    if content[SECTION]["format"] > FORMAT:
+    recipe = content[SECTION]
+    if not isinstance(recipe, dict) or not isinstance(recipe.get("format"), int):
+        raise InputError(f"{path} has a recipe that cannot be read; train it anew")
+    if recipe["format"] > FORMAT:
         raise InputError(
-            f"{path} has format {content[SECTION]['format']}, this vlm reads up to {FORMAT}; "
+            f"{path} has format {recipe['format']}, this vlm reads up to {FORMAT}; "
             "install a newer vlm"
         )
+    if "hyper_parameters" in content:  # Lightning would let them make whatever they name
+        raise InputError(f"{path} holds hyperparameters, which no vlm writes; do not trust it")
+    class_of(recipe["task"])
+    _require_own_classes(recipe)
     return content
+
+
+def _require_own_classes(value: Any) -> None:
+    """Refuses a recipe that names a foreign class, however deep."""
+    if isinstance(value, Mapping):
+        if "class_path" in value:
+            class_of(value["class_path"])
+        for part in value.values():
+            _require_own_classes(part)
+    elif isinstance(value, list):
+        for part in value:
+            _require_own_classes(part)
 
 
 def backbone_description(recipe: dict[str, Any], replacement: str | None = None) -> dict[str, Any]:
@@ -141,10 +166,12 @@ def backbone_description(recipe: dict[str, Any], replacement: str | None = None)
         replacement: a folder in local-dir layout or a weight file, to be used instead.
     """
     arguments = dict(recipe["backbone"]["init_args"])
-    if replacement is not None:
-        folder = Path(replacement).is_dir()
-        changed = {"name": LOCAL_DIR + replacement} if folder else {"weights": replacement}
-        arguments |= changed
+    if replacement is not None and Path(replacement).is_dir():
+        arguments |= {"name": LOCAL_DIR + replacement, "weights": None, "pretrained": True}
+    elif replacement is not None:
+        if arguments["name"].startswith(LOCAL_DIR):
+            arguments["name"] = recipe["backbone"]["architecture"]
+        arguments |= {"weights": replacement, "pretrained": True}
     elif recipe["backbone_weights"] is not None:
         arguments |= {"name": LOCAL_DIR + str(_unpack(recipe)), "weights": None, "pretrained": True}
     return {"class_path": recipe["backbone"]["class_path"], "init_args": arguments}
@@ -173,24 +200,37 @@ def load_backbone(recipe: dict[str, Any], replacement: str | None = None) -> Fro
     try:
         backbone = rebuild(backbone_description(recipe, replacement), FrozenBackbone)
     except InputError as error:
-        name, weights = recipe["backbone"]["init_args"]["name"], recipe["backbone"]["hash"]
-        raise InputError(
-            f"the checkpoint's backbone {name!r} with weights {weights} cannot be had "
-            f"({error}); give a folder or file that holds it with --backbone PATH"
-        ) from error
+        raise backbone_is_gone(recipe, error) from error
     check_backbone(backbone, recipe)
     return backbone
 
 
+def backbone_is_gone(recipe: dict[str, Any], error: InputError) -> InputError:
+    """The sentence for a checkpoint whose backbone cannot be had, and the way out."""
+    name, weights = recipe["backbone"]["init_args"]["name"], recipe["backbone"]["hash"]
+    return InputError(
+        f"the checkpoint's backbone {name!r} with weights {weights} cannot be had "
+        f"({error}); give a folder or file that holds it with --backbone PATH"
+    )
+
+
 def _unpack(recipe: dict[str, Any]) -> Path:
-    """Travelled weights in timm's local-dir layout; written once, then found."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    folder = cache / "vlm" / "backbones" / recipe["backbone"]["hash"]
-    if not (folder / "config.json").is_file():
-        folder.mkdir(parents=True, exist_ok=True)
+    """Travelled weights in timm's local-dir layout; written once, whole, then found."""
+    name = recipe["backbone"]["hash"]
+    if not re.fullmatch("[0-9a-f]{16}", name):
+        raise InputError(f"the checkpoint's backbone has the hash {name!r}, which is none")
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = home / "vlm" / "backbones" / name
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
         travelled = recipe["backbone_weights"]
-        safetensors.torch.save_file(travelled["state"], folder / "model.safetensors")
-        (folder / "config.json").write_text(json.dumps(travelled["config"]))
+        partial = Path(tempfile.mkdtemp(dir=folder.parent))
+        safetensors.torch.save_file(travelled["state"], partial / "model.safetensors")
+        (partial / "config.json").write_text(json.dumps(travelled["config"]))
+        try:
+            partial.rename(folder)
+        except OSError:  # another process was first, with the same
+            shutil.rmtree(partial)
     return folder
 
 
