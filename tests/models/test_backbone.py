@@ -144,6 +144,7 @@ def test_integers_are_not_taken_for_unit_range():
 
 def test_a_folder_and_a_file_hold_the_same_eyes(tmp_path, monkeypatch):
     own = {"mean": [0.5] * 3, "std": [0.5] * 3, "input_size": [3, 160, 160]}
+    own["interpolation"] = timm.get_pretrained_cfg(RESNET).interpolation
     folder = FrozenBackbone(local_dir(tmp_path / "eyes", RESNET, pretrained_cfg=own))
     files = {"a.safetensors": save_file, "a.pth": torch.save}
     for name, save in files.items():

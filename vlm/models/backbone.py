@@ -16,7 +16,6 @@ from vlm.errors import InputError
 from vlm.models.timm_source import LOCAL_DIR, absolute, create
 from vlm.regions import RegionFeatures, grid_boxes
 
-
 HEAD_ARGUMENTS = ("num_classes", "in_chans", "global_pool", "img_size")
 """Arguments of a timm model that its regions do not depend on, or that stand elsewhere."""
 
