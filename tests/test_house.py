@@ -21,6 +21,7 @@ FLOORS = {
     "decoding": 1,
     "regions": 0,
     "text": 0,
+    "formats": 0,
     "errors": 0,
     "files": 0,
 }

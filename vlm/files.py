@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,18 @@ def write_json(file: Path, content: Any) -> None:
         file: its folder is made; processes may write it at once, the last one's content stays.
         content: of plain dicts, lists, strings and numbers.
     """
+    _write_whole(file, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+
+
+def write_lines(file: Path, records: Iterable[Any]) -> None:
+    """Writes JSON lines, one a record, in the way of :func:`write_json`."""
+    _write_whole(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in records))
+
+
+def _write_whole(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
     partial.replace(file)
 
 

@@ -206,6 +206,15 @@ def test_predict_takes_a_whole_folder(root, annotations):
     assert module.fingerprints("predict") == {"predict": {"images": IMAGES}}
 
 
+@pytest.mark.parametrize("caption", ["", " \n"])
+def test_nobody_learns_an_empty_caption(root, caption):
+    rows = [{"image": "0.png", "captions": ["a"]}, {"image": "1.png", "captions": ["a", caption]}]
+    (root / "empty.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    message = r"empty\.jsonl: a caption of image 1\.png is empty; write one or remove it$"
+    with pytest.raises(InputError, match=message):
+        data(root, annotations="empty.jsonl").samples("train")
+
+
 def test_predict_needs_no_captions_and_others_do(root):
     (root / "bare.jsonl").write_text('{"image": "0.png"}\n{"image": "1.png", "captions": ["a"]}')
     module = data(root, annotations="bare.jsonl")

@@ -15,7 +15,7 @@ from pictures import (
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from vlm.data.images import ImageGeometry, check_image, check_images, load_image
+from vlm.data.images import ImageGeometry, check_image, check_images, list_images, load_image
 from vlm.errors import InputError
 
 
@@ -124,3 +124,18 @@ def test_a_jpeg_with_a_long_trailer_passes(tmp_path):
     with (tmp_path / "a.jpg").open("ab") as file:
         file.write(bytes(1000))
     check_image(tmp_path / "a.jpg")
+
+
+def test_a_folder_lists_its_images_by_name(tmp_path):
+    for name in ("b.JPG", "a.png", "sub/c.webp", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert list_images(tmp_path) == [tmp_path / name for name in ("a.png", "b.JPG", "sub/c.webp")]
+
+
+def test_a_folder_without_images_is_told(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(InputError, match=r"holds no image; expected .*\.jpeg, \.jpg, \.png"):
+        list_images(tmp_path)
+    with pytest.raises(InputError, match=r"image folder .*gone does not exist; check the path$"):
+        list_images(tmp_path / "gone")

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from vlm.data.coco import read_captions
 from vlm.data.world import (
     SPLITS,
     Scene,
@@ -31,6 +30,7 @@ from vlm.data.world.scene import (
 )
 from vlm.data.world.shapes import AREA, area, outline
 from vlm.errors import InputError
+from vlm.formats.captions import read_captions
 
 WORLD = World(seed=7)
 SCENES = {split: [WORLD.scene(split, index) for index in range(53)] for split in SPLITS}

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from vlm.data.coco import read_captions
+from vlm.formats.captions import read_captions
 from vlm.text.tokenizer import BytePairVocabulary, WordVocabulary
 
 

@@ -16,6 +16,7 @@ VERBS = {
     "predict": ("trainer", "captions of images without references"),
     "caption": ("caption", "captions of photos, from a checkpoint"),
     "attend": ("attend", "a picture of what each word of a caption looked at"),
+    "evaluate": ("evaluate", "scores of captions or answers in a result file"),
     "baseline": ("baseline", "nearest-neighbour captions, or a result's captions shuffled"),
 }
 

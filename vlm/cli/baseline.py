@@ -6,10 +6,12 @@ from pathlib import Path
 
 from vlm.baselines import shuffled
 from vlm.cli.arguments import Arguments
+from vlm.cli.selection import Selection
 from vlm.cli.table import score_table
-from vlm.data.coco import read_captions
 from vlm.errors import InputError
-from vlm.files import read_json, write_json
+from vlm.files import write_json
+from vlm.formats.captions import read_captions
+from vlm.formats.results import CAPTIONS
 from vlm.metrics import score_captions
 
 ImageId = int | str
@@ -20,15 +22,15 @@ def main(verb: str, arguments: Sequence[str]) -> None:
     options = _parser(verb).parse_args(arguments)
     if options.kind == "shuffled":
         references = _references(Path(options.references))
-        captions = shuffled(_results(Path(options.results)), seed=options.seed)
+        listed = Selection().read(Path(options.results), CAPTIONS, references)
+        captions = shuffled(listed, seed=options.seed)
     else:
         references, captions = _nearest(options)
     scores = score_captions(captions, references)
     output = Path(options.output)
     rows = [{"image_id": key, "caption": captions[key]} for key in references]
     write_json(output / "results.json", rows)
-    metrics = {"scores": scores.corpus, "images": len(rows), "baseline": options.kind}
-    write_json(output / "metrics.json", metrics)
+    write_json(output / "metrics.json", scores.record() | {"baseline": options.kind})
     print(score_table({options.kind: scores.corpus}))
     print(f"written to {output}")
 
@@ -55,16 +57,6 @@ def _parser(verb: str) -> Arguments:
 
 def _references(file: Path) -> dict[ImageId, tuple[str, ...]]:
     return {sample.image_id: sample.captions for sample in read_captions(file, Path())}
-
-
-def _results(file: Path) -> dict[ImageId, str]:
-    """Captions of a COCO results file."""
-    try:
-        return {row["image_id"]: row["caption"] for row in read_json(file)}
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f'{file} is not a results file; expected [{{"image_id": 1, "caption": "..."}}, ...]'
-        ) from error
 
 
 def _nearest(

@@ -13,20 +13,20 @@ from vlm.baselines import reference_agreement, shuffled
 from vlm.cli import trainer
 from vlm.cli.arguments import Arguments
 from vlm.cli.table import score_table
-from vlm.data.coco import read_captions
 from vlm.data.images import load_image
 from vlm.data.world import Scene, World, main_object_right
 from vlm.errors import InputError
 from vlm.explain.overlay import strip
 from vlm.explain.page import Entry, page
 from vlm.files import read_json, write_json
+from vlm.formats.captions import read_captions
 from vlm.metrics import score_captions
 from vlm.training.captioning import CaptioningModule
 from vlm.training.eyes import train_eyes
 
 SPLITS = {"train": 3000, "val": 150, "test": 300, "test_seen": 300}
 SHOWN = 24
-MINUTES = 4
+MINUTES = 3
 
 
 def main(verb: str, arguments: Sequence[str]) -> None:

@@ -1,10 +1,11 @@
-"""Scores as a table for people: times 100, one row a captioner."""
+"""Scores as tables for people, one row a captioner or a kind of question."""
 
 from collections.abc import Mapping
+from math import floor
 
 
 def score_table(rows: Mapping[str, Mapping[str, float]]) -> str:
-    """A text table.
+    """A text table of caption scores, times 100.
 
     Args:
         rows: of each captioner its scores by name, in the reference programs' units.
@@ -17,3 +18,16 @@ def score_table(rows: Mapping[str, Mapping[str, float]]) -> str:
             f"{title:<{first}}" + "".join(f"{100 * scores[name]:>10.1f}" for name in names)
         )
     return "\n".join(lines)
+
+
+def accuracy_table(rows: Mapping[str, float]) -> str:
+    """A text table of accuracies in per cent, with two decimals as VQA publishes them.
+
+    Args:
+        rows: accuracy by kind of question, in per cent.
+    """
+    first = max(len(name) for name in rows)
+    # Halves away from zero, as the official program rounds; format() would round them to even.
+    return "\n".join(
+        f"{name:<{first}}{floor(100 * value + 0.5) / 100:>8.2f}" for name, value in rows.items()
+    )

@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vlm.data.augmentation import RandAugment, seed_of
-from vlm.data.coco import CaptionSample, list_images, read_captions
 from vlm.data.features import FeatureCache
-from vlm.data.images import ImageGeometry, check_images
+from vlm.data.images import ImageGeometry, check_images, list_images
 from vlm.data.order import Draw, FixedOrder, ResumableLoader, ShuffledOrder
 from vlm.errors import InputError
 from vlm.files import file_hash
+from vlm.formats.captions import CaptionSample, read_captions
 from vlm.regions import RegionFeatures
 from vlm.text.tokenizer import CaptionTokenizer, Vocabulary, WordVocabulary
 
@@ -171,12 +171,19 @@ class CaptionData(L.LightningDataModule):
     def _read(self, split: str) -> list[CaptionSample]:
         file = self._file(split)
         if file is None and split == "predict":
-            return list_images(self._folder)
+            paths = list_images(self._folder)
+            names = (path.relative_to(self._folder).as_posix() for path in paths)
+            return [CaptionSample(*pair, ()) for pair in zip(names, paths, strict=True)]
         if file is None:
             raise InputError(
                 f"there are no annotations for {split}; name a file as data.annotations.{split}"
             )
         samples = read_captions(file, self._folder)
+        for sample in samples:
+            if not all(caption.strip() for caption in sample.captions):
+                raise InputError(
+                    f"{file}: a caption of image {sample.image_id} is empty; write one or remove it"
+                )
         bare = [str(sample.image_id) for sample in samples if not sample.captions]
         if bare and split != "predict":
             raise InputError(

@@ -41,6 +41,22 @@ _TURNS = {
 _PIL_LIMIT = Lock()
 
 
+def list_images(folder: Path) -> list[Path]:
+    """Every image file below a folder, by name.
+
+    Raises:
+        InputError: if the folder does not exist or holds no image.
+    """
+    if not folder.is_dir():
+        raise InputError(f"image folder {folder} does not exist; check the path")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise InputError(
+            f"image folder {folder} holds no image; expected {', '.join(sorted(SUFFIXES))}"
+        )
+    return paths
+
+
 def load_image(path: str | Path, geometry: "ImageGeometry | None" = None) -> Image.Image:
     """An image file as upright 8-bit RGB.
 

@@ -1,22 +1,25 @@
-"""Every caption score that needs no Java, from raw captions, as COCO computes and reports them."""
+"""Every caption score from raw captions, as COCO computes and reports them."""
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from vlm.errors import InputError
+from vlm.metrics import java
 from vlm.metrics.bleu import bleu
-from vlm.metrics.cider import cider_d
-from vlm.metrics.ngrams import count_ngrams
+from vlm.metrics.cider import DocumentFrequencies, cider, cider_d
+from vlm.metrics.ngrams import CorpusNgrams, count_ngrams
 from vlm.metrics.rouge import rouge_l
+from vlm.metrics.signature import caption_signature
 from vlm.text.ptb import tokenize
 
 ImageId = TypeVar("ImageId", bound=Hashable)
 Tokens = list[str]
 
-_NAMES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr-D")
+STANDARD = ("BLEU", "ROUGE-L", "CIDEr-D")
 _SHOWN_IDS = 5
 
 
@@ -24,53 +27,168 @@ _SHOWN_IDS = 5
 class CaptionScores(Generic[ImageId]):
     """The scores of a corpus and of each of its images, by name.
 
-    The names are BLEU-1, BLEU-2, BLEU-3, BLEU-4 and ROUGE-L, in [0, 1], and CIDEr-D, in [0, 10].
+    BLEU-1, BLEU-2, BLEU-3, BLEU-4, ROUGE-L, METEOR and SPICE are in [0, 1], CIDEr-D and CIDEr in
+    [0, 10].
 
     Attributes:
-        corpus: BLEU from the counts of all images added up; the others are means over images.
+        corpus: BLEU and METEOR from the counts of all images added up; the others are means.
         per_image: The same scores of each image alone, in the order of the references.
+        signature: How the scores were made; equal ones are comparable.
+        not_computed: Scores that are not there, each with the reason.
     """
 
     corpus: dict[str, float]
     per_image: dict[ImageId, dict[str, float]]
+    signature: str
+    not_computed: dict[str, str] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """What ``metrics.json`` holds of them."""
+        return {
+            "scores": self.corpus,
+            "signature": self.signature,
+            "images": len(self.per_image),
+            "not computed": self.not_computed,
+        }
 
 
 def score_captions(
-    candidates: Mapping[ImageId, str], references: Mapping[ImageId, Sequence[str]]
+    candidates: Mapping[ImageId, str],
+    references: Mapping[ImageId, Sequence[str]],
+    *,
+    metrics: Sequence[str] = STANDARD,
+    frequencies: DocumentFrequencies | None = None,
 ) -> CaptionScores[ImageId]:
     """Scores one caption of each image against the captions that people gave it.
 
-    Both sides are raw text and tokenised here. CIDEr-D weighs n-grams by their frequency in these
-    references, so scores of part of a data set are not comparable with scores of the whole.
+    Both sides are raw text and tokenised here. CIDEr weighs n-grams by their frequency in these
+    references unless stored frequencies are given, so scores of part of a data set are not
+    comparable with scores of the whole.
 
     Args:
         candidates: One caption for each image.
         references: At least one caption for each image; their order is the order of images.
+        metrics: Of BLEU, ROUGE-L, CIDEr-D, CIDEr, METEOR and SPICE. What needs Java and does not
+            find it is named in ``not_computed``.
+        frequencies: Document frequencies of another corpus, for CIDEr and CIDEr-D.
 
     Raises:
-        InputError: There is no image, an image is on one side only or has no reference, or a
-            caption is not a string.
+        InputError: There is no image, an image is on one side only or has no reference, a
+            caption is not a string, or there is no such metric.
     """
     _check_images(candidates, references)
     _check_captions(candidates, references)
-    tokens = tokenize([candidates[image] for image in references])
+    missing = _not_computed(metrics)
+    corpus = _Corpus(
+        tokenize([candidates[image] for image in references]), _tokenize(references), frequencies
+    )
+    chosen = [name for name in METRICS if name in metrics and name not in missing]
+    columns = [column for name in chosen for column in METRICS[name](corpus)]
+    names = [column.name for column in columns]
+    rows = zip(*(column.per_image for column in columns), strict=True)
+    return CaptionScores(
+        {column.name: column.corpus for column in columns},
+        {
+            key: dict(zip(names, row, strict=True))
+            for key, row in zip(references, rows, strict=True)
+        },
+        caption_signature(
+            chosen, references, frequencies=frequencies.hash if frequencies else "corpus"
+        ),
+        missing,
+    )
+
+
+class Column(NamedTuple):
+    """One score of a corpus and of its images."""
+
+    name: str
+    corpus: float
+    per_image: Sequence[float]
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    """Tokens of one candidate and of the references of each image."""
+
+    candidates: list[Tokens]
+    references: list[list[Tokens]]
+    frequencies: DocumentFrequencies | None
+
+    @cached_property
+    def ngrams(self) -> CorpusNgrams:
+        """What BLEU and CIDEr count."""
+        words = [[_words(caption) for caption in captions] for captions in self.references]
+        return count_ngrams([_words(caption) for caption in self.candidates], words)
+
+
+def _bleu(corpus: _Corpus) -> list[Column]:
+    scores = bleu(corpus.ngrams)
+    by_order = zip(scores.corpus, zip(*scores.per_image, strict=True), strict=True)
+    return [Column(f"BLEU-{n}", whole, each) for n, (whole, each) in enumerate(by_order, start=1)]
+
+
+def _rouge_l(corpus: _Corpus) -> list[Column]:
+    return [_mean("ROUGE-L", rouge_l(corpus.candidates, corpus.references))]
+
+
+def _cider_d(corpus: _Corpus) -> list[Column]:
+    return [_mean("CIDEr-D", cider_d(corpus.ngrams, corpus.frequencies).tolist())]
+
+
+def _cider(corpus: _Corpus) -> list[Column]:
+    return [_mean("CIDEr", cider(corpus.ngrams, corpus.frequencies).tolist())]
+
+
+def _meteor(corpus: _Corpus) -> list[Column]:
+    return [Column("METEOR", *java.meteor(corpus.candidates, corpus.references))]
+
+
+def _spice(corpus: _Corpus) -> list[Column]:
+    return [Column("SPICE", *java.spice(corpus.candidates, corpus.references))]
+
+
+def _mean(name: str, per_image: Sequence[float]) -> Column:
+    return Column(name, float(np.mean(per_image)), per_image)
+
+
+METRICS: dict[str, Callable[[_Corpus], list[Column]]] = {
+    "BLEU": _bleu,
+    "ROUGE-L": _rouge_l,
+    "CIDEr-D": _cider_d,
+    "CIDEr": _cider,
+    "METEOR": _meteor,
+    "SPICE": _spice,
+}
+
+
+def _not_computed(metrics: Sequence[str]) -> dict[str, str]:
+    """The scores that were not asked for or cannot be had, each with the reason."""
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown or not metrics:
+        raise InputError(
+            f"there is no caption metric {', '.join(unknown) or 'given'}; "
+            f"choose of {', '.join(METRICS)}"
+        )
+    reasons = {
+        name: java.missing(name) if name in metrics else f"{java.NEEDED}, then --metrics {name}"
+        for name in ("METEOR", "SPICE")
+    }
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def _tokenize(references: Mapping[ImageId, Sequence[str]]) -> list[list[Tokens]]:
+    """The tokens of all references, read as one file."""
     flat = iter(tokenize([caption for captions in references.values() for caption in captions]))
-    human = [[next(flat) for _ in captions] for captions in references.values()]
-    corpus, *rows = _score_tokens(tokens, human)
-    return CaptionScores(corpus, dict(zip(references, rows, strict=True)))
+    return [[next(flat) for _ in captions] for captions in references.values()]
 
 
-def _score_tokens(
-    candidates: list[Tokens], references: list[list[Tokens]]
-) -> list[dict[str, float]]:
-    """The scores of the corpus, then those of each image."""
-    words = [[_words(caption) for caption in captions] for captions in references]
-    ngrams = count_ngrams([_words(caption) for caption in candidates], words)
-    bleus, rouges, ciders = bleu(ngrams), rouge_l(candidates, references), cider_d(ngrams).tolist()
-    rows = [[*bleus.corpus, float(np.mean(rouges)), float(np.mean(ciders))]]
-    for row, rouge, cider in zip(bleus.per_image, rouges, ciders, strict=True):
-        rows.append([*row, rouge, cider])
-    return [dict(zip(_NAMES, row, strict=True)) for row in rows]
+def document_frequencies(references: Mapping[ImageId, Sequence[str]]) -> DocumentFrequencies:
+    """Those of a corpus, from the raw captions of its images."""
+    tokens = _tokenize(references)
+    return DocumentFrequencies.from_references(
+        [[_words(caption) for caption in captions] for captions in tokens]
+    )
 
 
 def _words(tokens: Tokens) -> Tokens:

@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlm.errors import InputError
 from vlm.metrics.ngrams import CorpusNgrams, Counts, Integers, Order, Words, count_ngrams
+from vlm.metrics.signature import content_hash
 
 Floats = NDArray[np.float64]
 
@@ -47,6 +49,11 @@ class DocumentFrequencies:
             counts = _image_counts(order, ngrams.image)
             images.update(zip(spelled, counts.tolist(), strict=True))
         return cls(len(references), images)
+
+    @cached_property
+    def hash(self) -> str:
+        """Of what is counted, whatever its order, as a score signature names it."""
+        return content_hash([[str(self.corpus_size)], *self.images.items()])
 
 
 def cider_d(ngrams: CorpusNgrams, frequencies: DocumentFrequencies | None = None) -> Floats:

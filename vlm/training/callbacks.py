@@ -51,13 +51,8 @@ class ResultWriter(L.Callback):
         (self.folder / "metrics.json").unlink(missing_ok=True)  # never scores of other captions
         write_json(self.folder / "results.json", rows)
         if module.scores is not None:
-            metrics = {
-                "scores": module.scores.corpus,
-                "images": len(rows),
-                "decoding": describe(module.decoding),
-                "precision": module.trainer.precision,
-            }
-            write_json(self.folder / "metrics.json", metrics)
+            how = {"decoding": describe(module.decoding), "precision": module.trainer.precision}
+            write_json(self.folder / "metrics.json", module.scores.record() | how)
 
 
 class RunRecord(L.Callback):

@@ -1,14 +1,12 @@
-"""Caption annotations on disk, COCO JSON or JSON lines, to samples."""
+"""Captions that people gave to images: COCO captions JSON or JSON lines to samples."""
 
 import json
-from collections import Counter
-from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlm.data.images import SUFFIXES
 from vlm.errors import InputError
 from vlm.files import read_json, read_text
+from vlm.formats.ids import refuse_doubles
 
 COCO_FORM = "expected 'images' with id and file_name, 'annotations' with image_id and caption"
 
@@ -41,7 +39,7 @@ def read_captions(file: Path, images: Path) -> list[CaptionSample]:
 
     Raises:
         InputError: if the file is missing, cut off, of another kind, lists no image, or holds
-            doubled ids, an empty caption, or a caption for an image it does not list.
+            doubled ids, a caption that is no text, or one for an image it does not list.
     """
     if file.name.removesuffix(".gz").endswith(".jsonl"):
         samples = _from_lines(file, read_text(file), images)
@@ -52,29 +50,28 @@ def read_captions(file: Path, images: Path) -> list[CaptionSample]:
     return samples
 
 
-def list_images(folder: Path) -> list[CaptionSample]:
-    """Every image below a folder, unlabelled, by name; its id is its relative path.
+def read_domains(file: Path) -> dict[int | str, str]:
+    """The domain of each image where a COCO captions file names one, as that of nocaps does.
 
     Raises:
-        InputError: if the folder does not exist or holds no image.
+        InputError: if the file cannot be read.
     """
-    if not folder.is_dir():
-        raise InputError(f"image folder {folder} does not exist; check the path")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise InputError(
-            f"image folder {folder} holds no image; expected {', '.join(sorted(SUFFIXES))}"
-        )
-    return [CaptionSample(path.relative_to(folder).as_posix(), path, ()) for path in paths]
+    if file.name.removesuffix(".gz").endswith(".jsonl"):
+        return {}
+    return {
+        image["id"]: image["domain"] for image in read_json(file)["images"] if "domain" in image
+    }
 
 
 def _from_coco(file: Path, tree: Any, images: Path) -> list[CaptionSample]:
     _refuse_other_kinds(file, tree)
     try:
-        names = [(image["id"], images / image["file_name"]) for image in tree["images"]]
+        # Captions are scored without an image file; whoever looks for it says that it is gone.
+        rows = [(image["id"], image) for image in tree["images"]]
+        names = [(key, images / image.get("file_name", str(key))) for key, image in rows]
         annotations = tree.get("annotations", [])
-        _refuse_doubles(file, "image", (image_id for image_id, _ in names))
-        _refuse_doubles(file, "annotation", (row["id"] for row in annotations if "id" in row))
+        refuse_doubles(file, "image", (image_id for image_id, _ in names))
+        refuse_doubles(file, "annotation", (row["id"] for row in annotations if "id" in row))
         captions: dict[int | str, list[str]] = {image_id: [] for image_id, _ in names}
         for row in annotations:
             if row["image_id"] not in captions:
@@ -130,12 +127,12 @@ def _from_lines(file: Path, text: str, images: Path) -> list[CaptionSample]:
             ) from error
         texts = tuple(_checked(where, key, caption) for caption in captions)
         samples.append(CaptionSample(key, path, texts))
-    _refuse_doubles(file, "image", (sample.image_id for sample in samples))
+    refuse_doubles(file, "image", (sample.image_id for sample in samples))
     return samples
 
 
 def _checked(where: Path | str, image_id: int | str, caption: Any) -> str:
-    if not isinstance(caption, str) or not caption.strip() or not _is_unicode(caption):
+    if not isinstance(caption, str) or not _is_unicode(caption):
         raise InputError(
             f"{where}: image {image_id} has the caption {caption!r}; expected text, "
             "write one or remove the entry"
@@ -146,12 +143,3 @@ def _checked(where: Path | str, image_id: int | str, caption: Any) -> str:
 def _is_unicode(text: str) -> bool:
     """Whether it has no half of a surrogate pair, which JSON can spell but no file can hold."""
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
-
-
-def _refuse_doubles(file: Path, what: str, ids: Iterable[Hashable]) -> None:
-    doubled = [str(key) for key, count in Counter(ids).items() if count > 1]
-    if doubled:
-        more = f" and {len(doubled) - 5} more" if len(doubled) > 5 else ""
-        raise InputError(
-            f"{file} lists {what} ids more than once: {', '.join(doubled[:5])}{more}; keep one each"
-        )

@@ -1,0 +1,46 @@
+"""Answers in a result file against those of people, or object questions against their labels."""
+
+import argparse
+from pathlib import Path
+
+from vlm.cli.report import Report, provenance
+from vlm.cli.selection import Selection
+from vlm.cli.table import accuracy_table
+from vlm.errors import InputError
+from vlm.formats.ids import Id, shown
+from vlm.formats.questions import read_answers, read_questions
+from vlm.formats.results import ANSWERS
+from vlm.metrics.signature import answer_signature
+from vlm.metrics.vqa import HumanAnswers, score_answers
+
+
+def evaluate_answers(options: argparse.Namespace) -> Report:
+    """VQA accuracy, overall and by kind of question."""
+    listed = _human(Path(options.questions), Path(options.annotations))
+    selection = Selection(options.split, options.partial)
+    answers = selection.read(Path(options.results), ANSWERS, listed)
+    human = {key: listed[key] for key in answers}
+    scores = score_answers(answers, human, variant=options.variant)
+    metrics = {
+        "scores": {"overall": scores.overall, **scores.by_answer_type},
+        "question types": scores.by_question_type,
+        "signature": answer_signature(options.variant, human),
+        "questions": len(human),
+    }
+    rows = metrics["scores"] | {f"  {kind}": of for kind, of in scores.by_question_type.items()}
+    lines = provenance(metrics, len(human), len(listed), "questions")
+    records = [{"question_id": key, "accuracy": of} for key, of in scores.per_question.items()]
+    return Report(metrics, records, "\n".join([accuracy_table(rows), *lines]))
+
+
+def _human(questions: Path, annotations: Path) -> dict[Id, HumanAnswers]:
+    """What people answered to each question, in the order of the questions."""
+    people = {row.question_id: row for row in read_answers(annotations)}
+    asked = [question.question_id for question in read_questions(questions)]
+    bare = [key for key in asked if key not in people]
+    if bare:
+        raise InputError(
+            f"{annotations} has no answers to question_id {shown(bare)} of {questions}; "
+            "give the annotations that belong to the questions"
+        )
+    return {key: HumanAnswers(*people[key][1:]) for key in asked}

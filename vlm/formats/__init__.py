@@ -1,0 +1,1 @@
+"""The field's file formats, read with checks and written whole: what people and models wrote."""
