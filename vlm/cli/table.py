@@ -1,7 +1,8 @@
 """Scores as tables for people, one row a captioner or a kind of question."""
 
 from collections.abc import Mapping
-from math import floor
+
+from vlm.metrics.vqa import rounded
 
 
 def score_table(rows: Mapping[str, Mapping[str, float]]) -> str:
@@ -27,7 +28,4 @@ def accuracy_table(rows: Mapping[str, float]) -> str:
         rows: accuracy by kind of question, in per cent.
     """
     first = max(len(name) for name in rows)
-    # Halves away from zero, as the official program rounds; format() would round them to even.
-    return "\n".join(
-        f"{name:<{first}}{floor(100 * value + 0.5) / 100:>8.2f}" for name, value in rows.items()
-    )
+    return "\n".join(f"{name:<{first}}{rounded(value):>8.2f}" for name, value in rows.items())

@@ -1,6 +1,7 @@
 """BLEU-1 to BLEU-4 of captions, of each image and of the corpus (Papineni et al., 2002)."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,22 @@ class BleuScores(NamedTuple):
     per_image: list[list[float]]
 
 
+class BleuStatistics(NamedTuple):
+    """What BLEU counts in each image; added up over images, it makes the corpus scores.
+
+    Attributes:
+        candidate_lengths: ``(I,)`` in words.
+        closest_lengths: ``(I,)`` of the reference closest in length, in words.
+        matches: ``(I, 4)`` clipped, of n-grams of 1 to 4 words.
+        guesses: ``(I, 4)`` n-grams of the candidate.
+    """
+
+    candidate_lengths: Integers
+    closest_lengths: Integers
+    matches: Integers
+    guesses: Integers
+
+
 def bleu(ngrams: CorpusNgrams) -> BleuScores:
     """Scores every candidate against its image's references.
 
@@ -33,14 +50,22 @@ def bleu(ngrams: CorpusNgrams) -> BleuScores:
     Args:
         ngrams: The counted corpus; every image has at least one reference.
     """
+    statistics = bleu_statistics(ngrams)
+    rows = zip(*(column.tolist() for column in statistics), strict=True)
+    totals = (column.sum(axis=0).tolist() for column in statistics)
+    return BleuScores(bleu_from_statistics(*totals), [bleu_from_statistics(*row) for row in rows])
+
+
+def bleu_statistics(ngrams: CorpusNgrams) -> BleuStatistics:
+    """Counts what :func:`bleu` scores.
+
+    Args:
+        ngrams: The counted corpus; every image has at least one reference.
+    """
     lengths = ngrams.candidate_lengths
-    closest = _closest_lengths(ngrams)
-    correct = np.stack([_clipped_matches(order, len(lengths)) for order in ngrams.orders], axis=1)
+    matches = np.stack([_clipped_matches(order, len(lengths)) for order in ngrams.orders], axis=1)
     guesses = np.maximum(lengths[:, None] - np.arange(MAX_ORDER), 0)
-    rows = zip(lengths.tolist(), closest.tolist(), correct.tolist(), guesses.tolist(), strict=True)
-    per_image = [_bleu(*row) for row in rows]
-    totals = (lengths.sum(), closest.sum(), correct.sum(axis=0), guesses.sum(axis=0))
-    return BleuScores(_bleu(*(total.tolist() for total in totals)), per_image)
+    return BleuStatistics(lengths, _closest_lengths(ngrams), matches, guesses)
 
 
 def _closest_lengths(ngrams: CorpusNgrams) -> Integers:
@@ -60,11 +85,21 @@ def _clipped_matches(order: Order, images: int) -> Integers:
     return np.bincount(order.candidates.sentence, clipped, minlength=images).astype(np.int64)
 
 
-def _bleu(length: int, reference: int, correct: list[int], guesses: list[int]) -> list[float]:
+def bleu_from_statistics(
+    length: float, reference: float, matches: Sequence[float], guesses: Sequence[float]
+) -> list[float]:
+    """BLEU-1 to BLEU-4 from statistics of one image, or of many added up.
+
+    Args:
+        length: Of the candidates, in words.
+        reference: Length of the closest references, in words.
+        matches: Clipped, of n-grams of 1 to 4 words.
+        guesses: N-grams of the candidates.
+    """
     ratio = (length + _TINY) / (reference + _SMALL)
     penalty = math.exp(1 - 1 / ratio) if ratio < 1 else 1.0
     product, scores = 1.0, []
     for n in range(MAX_ORDER):
-        product *= (correct[n] + _TINY) / (guesses[n] + _SMALL)
+        product *= (matches[n] + _TINY) / (guesses[n] + _SMALL)
         scores.append(product ** (1 / (n + 1)) * penalty)
     return scores

@@ -23,14 +23,16 @@ Tokens = Sequence[str]
 
 NEEDED = "needs Java 8+, pip install vlm[java]"
 _METEOR = Path("meteor", "meteor-1.5.jar")
+_PARAPHRASES = Path("meteor", "data", "paraphrase-en.gz")
 _CORENLP = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 
-# One collector thread halves the memory. The other two make the bytes and the decimal points that
+# One collector thread halves the memory. The others make the letters and the decimal points that
 # Java reads independent of the user's locale.
-_OPTIONS = ("-Xmx2G", "-XX:+UseSerialGC", "-Dfile.encoding=UTF-8", "-Duser.language=en")
+_LOCALE = ("-Dfile.encoding=UTF-8", "-Duser.language=en", "-Duser.country=US")
+_OPTIONS = ("-Xmx2G", "-XX:+UseSerialGC", *_LOCALE)
 
 _MAX_SHARDS = 4
-_SHARD = 1000  # images; fewer do not repay the seconds in which a process loads its paraphrases
+_SHARD = 2500  # images; to load the paraphrases takes a process as long as to score some 3,000
 _START_S, _IMAGE_S = 300.0, 0.5  # patience: some thirty times what a slow core needs
 _SHOWN = 5
 
@@ -71,8 +73,8 @@ def meteor(
     Args:
         candidates: The tokens of one candidate an image, as ``vlm.text.ptb`` makes them.
         references: The tokens of each image's references, at least one; images in the same order.
-        shards: Java processes at once, each with some 0.8 GB; they change the time alone. None is
-            one a core, at most 4, and one for every 1,000 images.
+        shards: Java processes at once, each with some 0.6 GB; they change the time alone. None is
+            one a core, at most 4, and one for every 2,500 images.
 
     Raises:
         InputError: METEOR is missing here, the captions do not fit together, or Java stops early.
@@ -85,20 +87,24 @@ def meteor(
         raise InputError(f"METEOR runs in 1 or more shards, not {shards}: give a positive number")
     size = -(-len(lines) // shards)
     parts = [lines[start : start + size] for start in range(0, len(lines), size)]
-    matches = _converse(parts, replies=[len(part) for part in parts])
+    package = _package()
+    assert package is not None  # missing() has seen it
+    matches = _converse(
+        package, parts, table=package / _PARAPHRASES, replies=[len(part) for part in parts]
+    )
     with tempfile.TemporaryDirectory() as folder:
         # What is matched needs no paraphrases; the real table would cost seconds once more.
         table = Path(folder, "none.gz")
         table.write_bytes(gzip.compress(b""))
-        evaluation = " ||| ".join(["EVAL", *matches])
-        *scores, corpus = _converse([[evaluation]], ["-a", str(table)], replies=[len(lines) + 1])
+        evaluation = [[" ||| ".join(["EVAL", *matches])]]
+        *scores, corpus = _converse(package, evaluation, table=table, replies=[len(lines) + 1])
     return JavaScores(float(corpus), [float(score) for score in scores])
 
 
 def spice(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> JavaScores:
     """SPICE: the F-score of scene graphs (Anderson et al., 2016), by pycocoevalcap's own class.
 
-    Tested for its interface alone: with CoreNLP itself it has not been run, nor on any Java.
+    Only this interface is tested: it has not been run with CoreNLP, and not every Java runs SPICE.
 
     Args:
         candidates: The tokens of one candidate an image, as ``vlm.text.ptb`` makes them.
@@ -167,11 +173,12 @@ def _score_line(candidate: Tokens, references: Sequence[Tokens]) -> str:
 
 
 def _converse(
-    parts: Sequence[Sequence[str]], arguments: Sequence[str] = (), *, replies: Sequence[int]
+    package: Path, parts: Sequence[Sequence[str]], *, table: Path, replies: Sequence[int]
 ) -> list[str]:
     """What METEOR replies to the lines of all parts, each part in a process of its own."""
-    program = ["java", *_OPTIONS, "-jar", str(Path(_package() or "", _METEOR))]
-    command = [*program, "-", "-", "-stdio", "-l", "en", "-norm", *arguments]
+    command = ["java", *_OPTIONS, "-jar", str(package / _METEOR)]
+    # METEOR finds its own table only where the path has neither spaces nor accents, so it is named.
+    command += ["-", "-", "-stdio", "-l", "en", "-norm", "-a", str(table)]
     # The stack unwinds first: its kills end what the threads of the pool wait for.
     with ThreadPoolExecutor(len(parts)) as pool, ExitStack() as stack:
         jobs = []
@@ -207,7 +214,7 @@ def _ask(process: subprocess.Popen[str], lines: Sequence[str], replies: int) -> 
         said = _first_line(errors or output)
         raise InputError(
             f"METEOR's Java program stopped early, at {len(answers)} of {replies} replies "
-            f"({said}); free some memory or use fewer shards"
+            f"({said}); mend that, or use fewer shards where memory is short"
         )
     return answers
 
