@@ -95,7 +95,7 @@ def test_meteor_of_nasty_captions_hangs_on_no_shard(shards: int):
 def test_meteor_hangs_on_no_locale(monkeypatch: pytest.MonkeyPatch):
     hostile = "-Duser.language=de -Duser.country=DE -Dfile.encoding=US-ASCII"
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", hostile)
-    # In ASCII both words are unreadable alike; in German the matches have decimal commas.
+    # A German Java stops at the points in the matches; in ASCII the two words would be one.
     scores = java.meteor([["cafë"], ["café"]], [[["café"]], [["café"]]])
     assert scores.per_image == [0.0, 1.0]
 

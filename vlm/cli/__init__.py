@@ -17,6 +17,7 @@ VERBS = {
     "caption": ("caption", "captions of photos, from a checkpoint"),
     "attend": ("attend", "a picture of what each word of a caption looked at"),
     "evaluate": ("evaluate", "scores of captions or answers in a result file"),
+    "compare": ("compare", "two systems: difference, interval, p-value"),
     "baseline": ("baseline", "nearest-neighbour captions, or a result's captions shuffled"),
 }
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -11,13 +10,12 @@ from vlm.errors import InputError
 from vlm.metrics import java
 from vlm.metrics.bleu import bleu
 from vlm.metrics.cider import DocumentFrequencies, cider, cider_d
-from vlm.metrics.ngrams import CorpusNgrams, count_ngrams
+from vlm.metrics.corpus import Corpus, tokenize_references
 from vlm.metrics.rouge import rouge_l
 from vlm.metrics.signature import caption_signature
 from vlm.text.ptb import tokenize
 
 ImageId = TypeVar("ImageId", bound=Hashable)
-Tokens = list[str]
 
 STANDARD = ("BLEU", "ROUGE-L", "CIDEr-D")
 _SHOWN_IDS = 5
@@ -79,11 +77,10 @@ def score_captions(
     _check_images(candidates, references)
     _check_captions(candidates, references)
     missing = _not_computed(metrics)
-    corpus = _Corpus(
-        tokenize([candidates[image] for image in references]), _tokenize(references), frequencies
-    )
+    tokens = tokenize([candidates[image] for image in references])
+    task = _Task(Corpus(tokens, tokenize_references(references)), frequencies)
     chosen = [name for name in METRICS if name in metrics and name not in missing]
-    columns = [column for name in chosen for column in METRICS[name](corpus)]
+    columns = [column for name in chosen for column in METRICS[name](task)]
     names = [column.name for column in columns]
     rows = zip(*(column.per_image for column in columns), strict=True)
     return CaptionScores(
@@ -108,51 +105,44 @@ class Column(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Corpus:
-    """Tokens of one candidate and of the references of each image."""
+class _Task:
+    """What a score is computed from."""
 
-    candidates: list[Tokens]
-    references: list[list[Tokens]]
+    corpus: Corpus
     frequencies: DocumentFrequencies | None
 
-    @cached_property
-    def ngrams(self) -> CorpusNgrams:
-        """What BLEU and CIDEr count."""
-        words = [[_words(caption) for caption in captions] for captions in self.references]
-        return count_ngrams([_words(caption) for caption in self.candidates], words)
 
-
-def _bleu(corpus: _Corpus) -> list[Column]:
-    scores = bleu(corpus.ngrams)
+def _bleu(task: _Task) -> list[Column]:
+    scores = bleu(task.corpus.ngrams)
     by_order = zip(scores.corpus, zip(*scores.per_image, strict=True), strict=True)
     return [Column(f"BLEU-{n}", whole, each) for n, (whole, each) in enumerate(by_order, start=1)]
 
 
-def _rouge_l(corpus: _Corpus) -> list[Column]:
-    return [_mean("ROUGE-L", rouge_l(corpus.candidates, corpus.references))]
+def _rouge_l(task: _Task) -> list[Column]:
+    return [_mean("ROUGE-L", rouge_l(task.corpus.candidates, task.corpus.references))]
 
 
-def _cider_d(corpus: _Corpus) -> list[Column]:
-    return [_mean("CIDEr-D", cider_d(corpus.ngrams, corpus.frequencies).tolist())]
+def _cider_d(task: _Task) -> list[Column]:
+    return [_mean("CIDEr-D", cider_d(task.corpus.ngrams, task.frequencies).tolist())]
 
 
-def _cider(corpus: _Corpus) -> list[Column]:
-    return [_mean("CIDEr", cider(corpus.ngrams, corpus.frequencies).tolist())]
+def _cider(task: _Task) -> list[Column]:
+    return [_mean("CIDEr", cider(task.corpus.ngrams, task.frequencies).tolist())]
 
 
-def _meteor(corpus: _Corpus) -> list[Column]:
-    return [Column("METEOR", *java.meteor(corpus.candidates, corpus.references))]
+def _meteor(task: _Task) -> list[Column]:
+    return [Column("METEOR", *java.meteor(task.corpus.candidates, task.corpus.references))]
 
 
-def _spice(corpus: _Corpus) -> list[Column]:
-    return [Column("SPICE", *java.spice(corpus.candidates, corpus.references))]
+def _spice(task: _Task) -> list[Column]:
+    return [Column("SPICE", *java.spice(task.corpus.candidates, task.corpus.references))]
 
 
 def _mean(name: str, per_image: Sequence[float]) -> Column:
     return Column(name, float(np.mean(per_image)), per_image)
 
 
-METRICS: dict[str, Callable[[_Corpus], list[Column]]] = {
+METRICS: dict[str, Callable[[_Task], list[Column]]] = {
     "BLEU": _bleu,
     "ROUGE-L": _rouge_l,
     "CIDEr-D": _cider_d,
@@ -177,23 +167,10 @@ def _not_computed(metrics: Sequence[str]) -> dict[str, str]:
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
-def _tokenize(references: Mapping[ImageId, Sequence[str]]) -> list[list[Tokens]]:
-    """The tokens of all references, read as one file."""
-    flat = iter(tokenize([caption for captions in references.values() for caption in captions]))
-    return [[next(flat) for _ in captions] for captions in references.values()]
-
-
 def document_frequencies(references: Mapping[ImageId, Sequence[str]]) -> DocumentFrequencies:
     """Those of a corpus, from the raw captions of its images."""
-    tokens = _tokenize(references)
-    return DocumentFrequencies.from_references(
-        [[_words(caption) for caption in captions] for captions in tokens]
-    )
-
-
-def _words(tokens: Tokens) -> Tokens:
-    """What BLEU and CIDEr count: they, but not ROUGE-L, part a token at the spaces within it."""
-    return " ".join(tokens).split()
+    corpus = Corpus([], tokenize_references(references))
+    return DocumentFrequencies.from_references(corpus.reference_words)
 
 
 def _check_images(

@@ -66,7 +66,20 @@ def cider_d(ngrams: CorpusNgrams, frequencies: DocumentFrequencies | None = None
     Returns:
         ``(I,)`` scores in [0, 10].
     """
-    return _cider(ngrams, frequencies, overlap=np.minimum, sigma=_SIGMA)
+    return weighted_cider_d(ngrams, inverse_frequencies(ngrams, frequencies))
+
+
+def weighted_cider_d(ngrams: CorpusNgrams, weights: Sequence[Floats]) -> Floats:
+    """CIDEr-D under inverse document frequencies already looked up.
+
+    Args:
+        ngrams: The counted corpus; every image has at least one reference.
+        weights: For 1 to 4 words, of every n-gram by id.
+
+    Returns:
+        ``(I,)`` scores in [0, 10].
+    """
+    return _cider(ngrams, weights, overlap=np.minimum, sigma=_SIGMA)
 
 
 def cider(ngrams: CorpusNgrams, frequencies: DocumentFrequencies | None = None) -> Floats:
@@ -79,17 +92,17 @@ def cider(ngrams: CorpusNgrams, frequencies: DocumentFrequencies | None = None) 
     Returns:
         ``(I,)`` scores in [0, 10].
     """
-    return _cider(ngrams, frequencies, overlap=lambda candidate, _: candidate, sigma=math.inf)
+    weights = inverse_frequencies(ngrams, frequencies)
+    return _cider(ngrams, weights, overlap=lambda candidate, _: candidate, sigma=math.inf)
 
 
 def _cider(
     ngrams: CorpusNgrams,
-    frequencies: DocumentFrequencies | None,
+    weights: Sequence[Floats],
     *,
     overlap: Callable[[Floats, Floats], Floats],
     sigma: float,
 ) -> Floats:
-    weights = _weights(ngrams, frequencies)
     orders = zip(ngrams.orders, weights, strict=True)
     cosines = np.mean([_cosines(order, weight, ngrams, overlap) for order, weight in orders], 0)
     # The reference program takes the number of bigrams for the length.
@@ -119,8 +132,13 @@ def _norms(counts: Counts, values: Floats, sentences: int) -> Floats:
     return np.sqrt(np.bincount(counts.sentence, values**2, minlength=sentences))
 
 
-def _weights(ngrams: CorpusNgrams, stored: DocumentFrequencies | None) -> list[Floats]:
-    """For each length of n-grams ``(distinct,)``: the inverse document frequencies."""
+def inverse_frequencies(ngrams: CorpusNgrams, stored: DocumentFrequencies | None) -> list[Floats]:
+    """For 1 to 4 words ``(distinct,)``: the logarithm of images per image with the n-gram.
+
+    Args:
+        ngrams: The counted corpus.
+        stored: Document frequencies of another corpus; None counts those of this one.
+    """
     if stored is None:
         size = len(ngrams.candidate_lengths)
         counts = [_image_counts(order, ngrams.image) for order in ngrams.orders]

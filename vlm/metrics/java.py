@@ -26,13 +26,12 @@ _METEOR = Path("meteor", "meteor-1.5.jar")
 _PARAPHRASES = Path("meteor", "data", "paraphrase-en.gz")
 _CORENLP = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 
-# One collector thread halves the memory. The others make the letters and the decimal points that
-# Java reads independent of the user's locale.
-_LOCALE = ("-Dfile.encoding=UTF-8", "-Duser.language=en", "-Duser.country=US")
-_OPTIONS = ("-Xmx2G", "-XX:+UseSerialGC", *_LOCALE)
+# One collector thread halves the memory. METEOR reads UTF-8 anywhere, but the decimal points that
+# it wrote only where the locale has them.
+_OPTIONS = ("-Xmx2G", "-XX:+UseSerialGC", "-Duser.language=en", "-Duser.country=US")
 
 _MAX_SHARDS = 4
-_SHARD = 2500  # images; to load the paraphrases takes a process as long as to score some 3,000
+_SHARD = 5000  # images; to load the paraphrases takes a process as long as to score some 4,000
 _START_S, _IMAGE_S = 300.0, 0.5  # patience: some thirty times what a slow core needs
 _SHOWN = 5
 
@@ -74,7 +73,7 @@ def meteor(
         candidates: The tokens of one candidate an image, as ``vlm.text.ptb`` makes them.
         references: The tokens of each image's references, at least one; images in the same order.
         shards: Java processes at once, each with some 0.6 GB; they change the time alone. None is
-            one a core, at most 4, and one for every 2,500 images.
+            one a core, at most 4, and one for every 5,000 images.
 
     Raises:
         InputError: METEOR is missing here, the captions do not fit together, or Java stops early.

@@ -93,9 +93,9 @@ def count_ngrams(
     orders = []
     for sentence, ngram, keys in _number_ngrams(np.array(words, dtype=np.int64), lengths):
         end = int(np.searchsorted(sentence, split))
-        own = _count(sentence[:end], ngram[:end], len(keys))
-        human = _count(sentence[end:] - split, ngram[end:], len(keys))
-        orders.append(Order(own, human, _match(own, human, image, len(keys)), keys))
+        own = count_entries(sentence[:end], ngram[:end], len(keys))
+        human = count_entries(sentence[end:] - split, ngram[end:], len(keys))
+        orders.append(Order(own, human, match_entries(own, human, image, len(keys)), keys))
     return CorpusNgrams(list(numbers), image, lengths[:split], lengths[split:], orders)
 
 
@@ -114,12 +114,29 @@ def _number_ngrams(
         yield sentence[first], ngram, keys
 
 
-def _count(sentence: Integers, ngram: Integers, distinct: int) -> Counts:
+def count_entries(sentence: Integers, ngram: Integers, distinct: int) -> Counts:
+    """Counts n-grams of one length, given one by one.
+
+    Args:
+        sentence: ``(occurrences,)`` that each one stands in.
+        ngram: ``(occurrences,)`` its id, below ``distinct``.
+        distinct: Number of ids.
+    """
     places, occurrences = np.unique(sentence * distinct + ngram, return_counts=True)
     return Counts(*np.divmod(places, max(1, distinct)), occurrences)
 
 
-def _match(candidates: Counts, references: Counts, image: Integers, distinct: int) -> Integers:
+def match_entries(
+    candidates: Counts, references: Counts, image: Integers, distinct: int
+) -> Integers:
+    """``(E of references,)``: the entry of the same n-gram in the candidate of the same image.
+
+    Args:
+        candidates: Counts in the candidates, one an image.
+        references: Counts in the references.
+        image: ``(R,)`` the image of each reference.
+        distinct: Number of ids of n-grams.
+    """
     places = candidates.sentence * distinct + candidates.ngram
     wanted = image[references.sentence] * distinct + references.ngram
     if not len(places):
