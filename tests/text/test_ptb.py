@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlm.text.ptb import tokenize
+from vlm.text.ptb import _lex, _lex_chunk, tokenize
+from vlm.text.ptb_rules import beyond_a_space, plain_line
 
 NASTY = Path(__file__).resolve().parents[1] / "goldens" / "nasty"
 
@@ -135,3 +136,20 @@ def test_imports_neither_torch_nor_lightning():
     code = "import sys, vlm.text.ptb; print(sorted({'torch', 'lightning'} & {*sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+LETTERS = st.text("acgnotSTWe,.", min_size=1, max_size=9)
+WHOLE = ["cannot", "Gonna,", "lemme", "etc.", "calif.", "washington.", "no.", "a", "I,", "can't"]
+
+
+@settings(deadline=None)
+@given(LETTERS | st.sampled_from(WHOLE))
+def test_a_plain_word_is_what_the_rules_make_of_it(chunk: str):
+    assert list(_lex_chunk(chunk)) == _lex(chunk, "")
+
+
+@settings(deadline=None)
+@given(st.lists(PIECES | LETTERS, max_size=9).map(" ".join), st.sampled_from(["", "The", "5", "a"]))
+def test_a_plain_line_holds_nothing_beyond_a_space(caption: str, following: str):
+    if plain_line().match(caption):
+        assert not beyond_a_space().search(f"{' '.join(caption.split())}\n{following}\n")

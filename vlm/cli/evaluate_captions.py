@@ -9,7 +9,7 @@ from pathlib import Path
 from vlm.cli.report import Report, provenance
 from vlm.cli.selection import Selection
 from vlm.cli.table import score_table
-from vlm.formats.captions import read_captions, read_domains
+from vlm.formats.captions import read_captions
 from vlm.formats.results import CAPTIONS
 from vlm.metrics.captions import STANDARD, CaptionScores, document_frequencies, score_captions
 from vlm.metrics.diversity import caption_diversity
@@ -19,8 +19,9 @@ from vlm.text.ptb import tokenize
 
 def evaluate_captions(options: argparse.Namespace) -> Report:
     """Agreement with people, by domain where the images have one, and what else is asked for."""
-    file = Path(options.references)
-    listed = _references(file)
+    samples = read_captions(Path(options.references), Path())
+    listed = {sample.image_id: sample.captions for sample in samples}
+    domains = {sample.image_id: sample.domain for sample in samples}
     selection = Selection(options.split, options.partial)
     captions = selection.read(Path(options.results), CAPTIONS, listed)
     references = {key: listed[key] for key in captions}
@@ -37,9 +38,9 @@ def evaluate_captions(options: argparse.Namespace) -> Report:
             frequencies=frequencies,
         )
 
-    whole, domains = score(list(captions)), read_domains(file)
-    names = sorted({domains[key] for key in captions if key in domains})
-    parts = {name: score([key for key in captions if domains.get(key) == name]) for name in names}
+    whole = score(list(captions))
+    names = sorted({domains[key] for key in captions} - {""})
+    parts = {name: score([key for key in captions if domains[key] == name]) for name in names}
     metrics = whole.record()
     if parts:
         metrics["domains"] = {name: part.record() for name, part in parts.items()}

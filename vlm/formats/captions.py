@@ -1,6 +1,7 @@
 """Captions that people gave to images: COCO captions JSON or JSON lines to samples."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +19,13 @@ class CaptionSample(NamedTuple):
         image_id: unique in its set, an int in COCO files, a file name elsewhere.
         path: of the image file.
         captions: none for an unlabelled image.
+        domain: of the image where the file names one, as that of nocaps does; else empty.
     """
 
     image_id: int | str
     path: Path
     captions: tuple[str, ...]
+    domain: str = ""
 
 
 def read_captions(file: Path, images: Path) -> list[CaptionSample]:
@@ -50,19 +53,6 @@ def read_captions(file: Path, images: Path) -> list[CaptionSample]:
     return samples
 
 
-def read_domains(file: Path) -> dict[int | str, str]:
-    """The domain of each image where a COCO captions file names one, as that of nocaps does.
-
-    Raises:
-        InputError: if the file cannot be read.
-    """
-    if file.name.removesuffix(".gz").endswith(".jsonl"):
-        return {}
-    return {
-        image["id"]: image["domain"] for image in read_json(file)["images"] if "domain" in image
-    }
-
-
 def _from_coco(file: Path, tree: Any, images: Path) -> list[CaptionSample]:
     _refuse_other_kinds(file, tree)
     try:
@@ -84,7 +74,10 @@ def _from_coco(file: Path, tree: Any, images: Path) -> list[CaptionSample]:
         raise InputError(
             f"{file} is not a whole COCO captions file ({error!r}); {COCO_FORM}"
         ) from error
-    return [CaptionSample(key, path, tuple(captions[key])) for key, path in names]
+    return [
+        CaptionSample(key, path, tuple(captions[key]), image.get("domain", ""))
+        for (key, path), (_, image) in zip(names, rows, strict=True)
+    ]
 
 
 def _refuse_other_kinds(file: Path, tree: Any) -> None:
@@ -126,7 +119,7 @@ def _from_lines(file: Path, text: str, images: Path) -> list[CaptionSample]:
                 f"got {line[:60]!r} ({error}); correct the line"
             ) from error
         texts = tuple(_checked(where, key, caption) for caption in captions)
-        samples.append(CaptionSample(key, path, texts))
+        samples.append(CaptionSample(key, path, texts, row.get("domain", "")))
     refuse_doubles(file, "image", (sample.image_id for sample in samples))
     return samples
 
@@ -142,4 +135,4 @@ def _checked(where: Path | str, image_id: int | str, caption: Any) -> str:
 
 def _is_unicode(text: str) -> bool:
     """Whether it has no half of a surrogate pair, which JSON can spell but no file can hold."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+    return text.isascii() or not re.search("[\ud800-\udfff]", text)

@@ -18,8 +18,9 @@ and runs of one sign other than - ! ? * _.
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 
-from vlm.text.ptb_rules import beyond_a_space, rules
+from vlm.text.ptb_rules import beyond_a_space, plain_line, plain_word, rules
 
 # The evaluation also lists -LRB- and its kin, but in capitals, which no lower-cased token has.
 _REMOVED = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";", ""])
@@ -50,24 +51,28 @@ def tokenize(captions: Sequence[str]) -> list[list[str]]:
     Returns:
         The tokens of each caption. A token can hold U+00A0, for a space within it (``22 3/4``).
     """
-    lines = [" ".join(caption.split()) for caption in captions]
     tokens = []
     following = ""
-    for line in reversed(lines):
-        tokens.append(_read_line(line, following))
-        following = line.partition(" ")[0] or following
+    for caption in reversed(captions):
+        chunks = caption.split()
+        tokens.append(_read(caption, chunks, following))
+        following = chunks[0] if chunks else following
     return tokens[::-1]
 
 
-def _read_line(line: str, following: str) -> list[str]:
-    if beyond_a_space().search(f"{line}\n{following}\n"):
-        return _lex(line, following)
-    return [token for chunk in line.split() for token in _lex_chunk(chunk)]
+def _read(caption: str, chunks: list[str], following: str) -> list[str]:
+    """The tokens of one caption, given the first word of the next one."""
+    if not plain_line().match(caption):
+        line = " ".join(chunks)
+        if beyond_a_space().search(f"{line}\n{following}\n"):
+            return _lex(line, following)
+    return list(chain.from_iterable(map(_lex_chunk, chunks)))
 
 
 @lru_cache(_MEMORY)
 def _lex_chunk(chunk: str) -> tuple[str, ...]:
-    return tuple(_lex(chunk, ""))
+    plain = plain_word().fullmatch(chunk)
+    return (plain["word"].lower(),) if plain else tuple(_lex(chunk, ""))
 
 
 def _lex(line: str, following: str) -> list[str]:

@@ -67,12 +67,15 @@ _MIXED_FRACTION = r"\d+ +\d+/\d+"
 _TELEPHONE = r"\(\d{2,3}\) ?\d{3,4}[- .]?\d{4}"
 _TAG = r"</?[A-Za-z][^<>\n]*>|<![^<>\n]*>"
 
+# Words that are two, though no sign parts them.
+_JOINED = "(can)not|(gon|wan)na|(got)ta|(lem|gim)me"
+
 _RULES = (
     # Contractions split: it|'s, is|n't, can|not, gon|na, 't|is, y'|all.
     rf"({_ALNUM}+){_SUFFIX}",
     rf"({_LETTER}+){_NEGATION}",
     rf"{_SUFFIX}|{_NEGATION}",
-    rf"(?i:(can)not|(gon|wan)na|(got)ta|(lem|gim)me|({_APOSTROPHE}t)(?:is|was)|(y{_APOSTROPHE})all)",
+    rf"(?i:{_JOINED}|({_APOSTROPHE}t)(?:is|was)|(y{_APOSTROPHE})all)",
     # Apostrophes within: 'em, 'n', '90s; l'homme; O'Brien, n'tby; Ho'ohu, ma'am.
     rf"(?i:{_APOSTROPHE}(?:em|n{_APOSTROPHE}|[2-9]0s))|[dlo]{_APOSTROPHE}{_LETTER}+",
     rf"[A-HJ-XZn](?:{_APOSTROPHE}|`){_LETTER}{{2,}}",
@@ -121,3 +124,22 @@ def beyond_a_space() -> re.Pattern[str]:
     """What only a whole line shows; a line without it may be read chunk by chunk."""
     parts = (rf"\b{_INITIAL}", _NUMBER_SIGN, _MIXED_FRACTION, _TELEPHONE, _TAG)
     return re.compile("|".join(parts))
+
+
+@cache
+def plain_line() -> re.Pattern[str]:
+    """Lines that :func:`beyond_a_space` cannot match, told faster; most captions are.
+
+    All that it looks for has a digit, a ``(`` or a ``<``, or a period after a shorter word.
+    """
+    return re.compile(r"[^\d(<.]*(?:[a-z]{5}\.\s*)?\Z")
+
+
+@cache
+def plain_word() -> re.Pattern[str]:
+    """Chunks whose one token is their letters, told without the rules; most chunks are.
+
+    A word that keeps its period, as abbreviations do, is shorter.
+    """
+    word = r"[A-Za-z]{2,}(?=,?\Z)|[a-z]{8,}(?=\.\Z)"
+    return re.compile(rf"(?!(?i:{_JOINED}),?\Z)(?P<word>{word})[,.]?")
