@@ -18,14 +18,17 @@ def main(verb: str, arguments: Sequence[str]) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> Report:
-    if bool(options.references) == bool(options.questions or options.annotations):
-        raise InputError(f"expected {NEEDS}, and one of these")
+    given = (options.references, options.questions or options.annotations, options.pope)
+    if sum(map(bool, given)) != 1:
+        raise InputError(f"expected {NEEDS}, or --pope FILE for object questions, and one of these")
     if options.references:
         from vlm.cli.evaluate_captions import evaluate_captions
 
         return evaluate_captions(options)
-    from vlm.cli.evaluate_answers import evaluate_answers
+    from vlm.cli.evaluate_answers import evaluate_answers, evaluate_object_answers
 
+    if options.pope:
+        return evaluate_object_answers(options)
     if not (options.questions and options.annotations):
         raise InputError(f"expected both --questions and --annotations; got one; {NEEDS}")
     return evaluate_answers(options)
@@ -55,6 +58,8 @@ def _parser(verb: str) -> Arguments:
     captions.add_argument(
         "--training", metavar="FILE", help="training captions: what is novel, what is unknown"
     )
+    captions.add_argument("--instances", metavar="FILE", help="COCO instances: CHAIR too")
+    captions.add_argument("--synonyms", metavar="FILE", help="CHAIR's names of objects, not ours")
     answers = parser.add_argument_group("answers")
     answers.add_argument("--questions", metavar="FILE", help="VQA questions JSON")
     answers.add_argument("--annotations", metavar="FILE", help="VQA annotations JSON")
@@ -63,4 +68,5 @@ def _parser(verb: str) -> Arguments:
         default="official-2021",
         help="whose rules: official-2021 (default), official-2016 or mmf",
     )
+    answers.add_argument("--pope", metavar="FILE", help="object questions with labels, JSON lines")
     return parser

@@ -8,9 +8,10 @@ from vlm.cli.selection import Selection
 from vlm.cli.table import accuracy_table
 from vlm.errors import InputError
 from vlm.formats.ids import Id, shown
-from vlm.formats.questions import read_answers, read_questions
+from vlm.formats.questions import read_answers, read_object_labels, read_questions
 from vlm.formats.results import ANSWERS
-from vlm.metrics.signature import answer_signature
+from vlm.metrics.polling import score_yes_no
+from vlm.metrics.signature import answer_signature, polling_signature
 from vlm.metrics.vqa import HumanAnswers, score_answers
 
 
@@ -30,6 +31,26 @@ def evaluate_answers(options: argparse.Namespace) -> Report:
     rows = metrics["scores"] | {f"  {kind}": of for kind, of in scores.by_question_type.items()}
     lines = provenance(metrics, len(human), len(listed), "questions")
     records = [{"question_id": key, "accuracy": of} for key, of in scores.per_question.items()]
+    return Report(metrics, records, "\n".join([accuracy_table(rows), *lines]))
+
+
+def evaluate_object_answers(options: argparse.Namespace) -> Report:
+    """How well a model tells present objects from absent ones, as POPE asks."""
+    listed = read_object_labels(Path(options.pope))
+    selection = Selection(options.split, options.partial)
+    answers = selection.read(Path(options.results), ANSWERS, listed)
+    labels = {key: listed[key] for key in answers}
+    metrics = {
+        "scores": score_yes_no(answers, labels)._asdict(),
+        "signature": polling_signature(labels),
+        "questions": len(labels),
+    }
+    rows = {name: 100 * value for name, value in metrics["scores"].items()}
+    lines = provenance(metrics, len(labels), len(listed), "questions")
+    records = [
+        {"question_id": key, "label": label, "answer": answers[key]}
+        for key, label in labels.items()
+    ]
     return Report(metrics, records, "\n".join([accuracy_table(rows), *lines]))
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from vlm.errors import InputError
 
@@ -11,6 +11,11 @@ Id = int | str
 Value = TypeVar("Value")
 
 SHOWN = 5
+
+
+def is_id(value: object) -> TypeGuard[Id]:
+    """Whether it can name an image or a question: a whole number or a text, no empty one."""
+    return isinstance(value, int | str) and not isinstance(value, bool) and value != ""
 
 
 def shown(ids: Sequence[Hashable]) -> str:
@@ -39,7 +44,7 @@ def as_listed(given: Mapping[Id, Value], listed: Collection[Id]) -> dict[Id, Val
     """The same values under the ids that another file lists them by.
 
     Programs write the image 42 also as ``"42"`` or ``"000000000042"``, and the other way
-    round. An id that is not listed in any of these spellings stays as it is.
+    round. An id that is not listed in any of these spellings, or in several, stays as it is.
 
     Args:
         given: values by id.
@@ -49,17 +54,19 @@ def as_listed(given: Mapping[Id, Value], listed: Collection[Id]) -> dict[Id, Val
         InputError: if two spellings of one id are given.
     """
     known = set(listed)
-    by_number = {_number(key): key for key in known if _number(key) is not None}
+    digits = Counter(_digits(key) for key in known)
+    spelled = {_digits(key): key for key in known if digits[_digits(key)] == 1}
+    spelled.pop(None, None)
     renamed: dict[Id, Value] = {}
     for key, value in given.items():
-        new = key if key in known else by_number.get(_number(key), key)
+        new = key if key in known else spelled.get(_digits(key), key)
         if new in renamed:
             raise InputError(f"id {new} is given in two spellings, one being {key!r}; keep one")
         renamed[new] = value
     return renamed
 
 
-def _number(key: Id) -> int | None:
-    if isinstance(key, str) and not (key.isascii() and key.isdigit()):
-        return None
-    return int(key)
+def _digits(key: Id) -> str | None:
+    """The number that an id is, without zeros in front; None where it is a name."""
+    text = str(key)
+    return (text.lstrip("0") or "0") if text.isascii() and text.isdigit() else None

@@ -1,14 +1,17 @@
 """What models wrote: result files of COCO and VQA, of lmms-eval and of VLMEvalKit.
 
-Five forms are told apart by what they hold, each as JSON, JSON lines (``.jsonl``) or a table
-(``.tsv``, ``.csv``, ``.xlsx``), the text ones also gzipped:
+Four forms are told apart by what they hold, each as JSON, JSON lines (``.jsonl``) or a table
+(``.tsv``, ``.csv``, ``.xlsx``), the text ones also gzipped. Further keys are not read:
 
-* COCO results: ``{"image_id": 1, "caption": "..."}``; VQA results: ``{"question_id": 1,
-  "answer": "..."}``; further keys are not read.
-* per-sample files of lmms-eval: the text is the first of ``filtered_resps``, else of ``resps``;
-  the id is that of the sample's metrics, else of its document.
-* prediction files of VLMEvalKit: the text is ``prediction``; the id is ``image_id`` or
-  ``question_id``, else the number in the image's file name, else ``index``.
+* COCO results: ``{"image_id": 1, "caption": "..."}``.
+* VQA results: ``{"question_id": 1, "answer": "..."}``.
+* per-sample files of lmms-eval, older ones with the samples in ``logs``: the text is the first
+  of ``filtered_resps``, or of ``resps`` where that is missing, empty if there is none; the id is
+  that in the records of the sample's metrics, else of its document ``doc``.
+* prediction files of VLMEvalKit: the text is ``prediction``; the id is that of the row, else
+  its ``index``.
+
+A document or row names its id itself, an image also by the number that its file's name ends in.
 """
 
 import csv
@@ -17,16 +20,18 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from vlm.errors import InputError
 from vlm.files import read_json, read_text
-from vlm.formats.ids import Id, refuse_doubles, shown
+from vlm.formats.ids import Id, is_id, refuse_doubles, shown
 from vlm.formats.workbook import read_workbook
 
 Row = Mapping[str, Any]
 
+# lmms-eval keeps the file name of a COCO image as its question_id.
 NAMES_OF_FILES = ("file_name", "filename", "image_path", "image_name", "image", "question_id")
+LONGEST_NAME = 300  # more is an image as text, which tables have too
 
 
 class Kind(NamedTuple):
@@ -49,18 +54,17 @@ def read_results(file: Path, kind: Kind) -> dict[Id, str]:
     """What was written, by image or question, in the file's order.
 
     Args:
-        file: of one of the five forms.
+        file: of one of the four forms; tables give their ids as text.
         kind: :data:`CAPTIONS` or :data:`ANSWERS`.
 
     Raises:
-        InputError: if the file is missing, empty, cut off or of no such form, or holds doubled
-            ids or a text that is none.
+        InputError: if the file is missing, empty, cut off or of no such form, or holds a record
+            without an id, doubled ids or a text that is none.
     """
-    rows = list(_rows(file))
-    if not rows:
+    pairs = [_pair(file, number, row, kind) for number, row in enumerate(_rows(file), start=1)]
+    if not pairs:
         raise InputError(f"{file} holds no result; give a file with results")
-    pairs = [_pair(file, number, row, kind) for number, row in enumerate(rows, start=1)]
-    wrong = [key for key, text in pairs if not isinstance(text, str)]
+    wrong = [key for key, text in pairs if not is_text(text)]
     if wrong:
         raise InputError(
             f"{file}: the {kind.text} of {kind.key} {shown(wrong)} is not text; write one each"
@@ -69,31 +73,42 @@ def read_results(file: Path, kind: Kind) -> dict[Id, str]:
     return dict(pairs)
 
 
+def is_text(value: object) -> TypeGuard[str]:
+    """Whether it is a string without half a surrogate pair, which no file can hold."""
+    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
+
+
+# --- Files to records ------------------------------------------------------------------------
+
+
 def _rows(file: Path) -> Iterator[Any]:
-    """The records of a file, whatever its form."""
+    """The records of a file, whatever their form."""
     name = file.name.removesuffix(".gz")
     if name.endswith(".xlsx"):
-        yield from read_workbook(file)
-    elif name.endswith((".tsv", ".csv")):
-        csv.field_size_limit(2**31 - 1)  # these tables hold whole images in a field
-        dialect = "excel-tab" if name.endswith(".tsv") else "excel"
-        yield from csv.DictReader(io.StringIO(read_text(file), newline=""), dialect=dialect)
-    elif name.endswith(".jsonl"):
-        yield from _lines(file)
-    else:
-        tree = read_json(file)
-        if isinstance(tree, Mapping) and isinstance(tree.get("logs"), list):
-            tree = tree["logs"]  # older lmms-eval: all samples in one object
-        if not isinstance(tree, list):
-            raise InputError(
-                f"{file} is not a result file; expected a list of results, got "
-                f"{'an annotation file' if _is_annotation(tree) else 'something else'}"
-            )
-        yield from tree
+        return read_workbook(file)
+    if name.endswith((".tsv", ".csv")):
+        return _table(file, "excel-tab" if name.endswith(".tsv") else "excel")
+    return _lines(file) if name.endswith(".jsonl") else _list(file)
 
 
-def _is_annotation(tree: Any) -> bool:
-    return isinstance(tree, Mapping) and bool({"annotations", "questions", "images"} & set(tree))
+def _table(file: Path, dialect: str) -> Iterator[Row]:
+    csv.field_size_limit(2**31 - 1)  # a field may hold a whole image
+    text = io.StringIO(read_text(file), newline="")
+    reader = csv.DictReader(text, dialect=dialect, strict=True)
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                raise InputError(
+                    f"{file}, line {reader.line_num}: expected {len(reader.fieldnames or ())} "
+                    "fields as in the first line, got another number; mend the line"
+                )
+            if any(row.values()):
+                yield row
+    except csv.Error as error:
+        raise InputError(
+            f"{file}, line {reader.line_num} is not a whole table ({error}); "
+            "it may have been cut off, write it again"
+        ) from error
 
 
 def _lines(file: Path) -> Iterator[Any]:
@@ -109,37 +124,55 @@ def _lines(file: Path) -> Iterator[Any]:
                 ) from error
 
 
-def _pair(file: Path, number: int, row: Any, kind: Kind) -> tuple[Id, Any]:
-    """Id and text of one record."""
-    if isinstance(row, Mapping):
-        key, text = _read_record(row, kind)
-        if isinstance(key, str | int) and not isinstance(key, bool) and text is not _ABSENT:
-            return key, text
+def _list(file: Path) -> Iterator[Any]:
+    tree = read_json(file)
+    if isinstance(tree, Mapping) and isinstance(tree.get("logs"), list):
+        tree = tree["logs"]
+    if isinstance(tree, list):
+        return iter(tree)
+    annotated = isinstance(tree, Mapping) and {"annotations", "questions", "images"} & set(tree)
     raise InputError(
-        f'{file}, record {number}: expected {{"{kind.key}": 1, "{kind.text}": "..."}}, '
-        f"got {json.dumps(row, ensure_ascii=False, default=str)[:80]}; correct it"
+        f"{file} is not a result file: expected a list of results, "
+        f"got {'an annotation file' if annotated else 'something else'}; give what a model wrote"
     )
 
 
-_ABSENT = object()
+# --- Records to ids and texts ----------------------------------------------------------------
 
 
-def _read_record(row: Row, kind: Kind) -> tuple[Any, Any]:
+def _pair(file: Path, number: int, row: Any, kind: Kind) -> tuple[Id, Any]:
+    """Id and text of one record."""
+    if not isinstance(row, Mapping):
+        row = {"": row}
     if kind.key in row and kind.text in row and "prediction" not in row:
-        return row[kind.key], row[kind.text]
-    if "filtered_resps" in row or "resps" in row:
-        return _id_of_sample(row, kind), _response(row.get("filtered_resps") or row.get("resps"))
-    if "prediction" in row:
-        return _id_of_document(row, kind, row.get("index")), row["prediction"]
-    return None, _ABSENT
+        key, text = row[kind.key], row[kind.text]
+    elif "filtered_resps" in row or "resps" in row:
+        key, text = _id_of_sample(row, kind), _response(row)
+    elif "prediction" in row:
+        key, text = _id_of_document(row, kind, row.get("index")), row["prediction"]
+    else:
+        raise InputError(
+            f'{file}, record {number}: expected {{"{kind.key}": 1, "{kind.text}": "..."}}, '
+            f"got {_brief(row.get('', row))}; correct it"
+        )
+    if not is_id(key):
+        raise InputError(
+            f"{file}, record {number}: expected a {kind.key} that is a whole number or a text, "
+            f"got {_brief(key)}; write one"
+        )
+    return key, text
+
+
+def _brief(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)[:80]
 
 
 def _id_of_sample(row: Row, kind: Kind) -> Any:
-    """lmms-eval names the id in the records that its metrics keep of a sample."""
-    for part in row.values():
-        if isinstance(part, Mapping) and kind.key in part and part is not row.get("doc"):
-            return part[kind.key]
+    """The id in the records that metrics keep of a sample, else in its document."""
     document = row.get("doc")
+    for part in row.values():
+        if isinstance(part, Mapping) and kind.key in part and part is not document:
+            return part[kind.key]
     return _id_of_document(document if isinstance(document, Mapping) else {}, kind, None)
 
 
@@ -148,14 +181,16 @@ def _id_of_document(document: Row, kind: Kind, otherwise: Any) -> Any:
         return document[kind.key]
     if kind is CAPTIONS:
         for name in NAMES_OF_FILES:
-            number = re.search(r"(\d+)$", PurePath(str(document.get(name, ""))).stem)
-            if number and len(str(document[name])) < 300:  # not a whole image as text
-                return int(number[1])
+            written = str(document.get(name, ""))
+            number = re.search(r"[0-9]+$", PurePath(written[:LONGEST_NAME]).stem)
+            if number and len(written) < LONGEST_NAME:
+                return int(number[0])
     return otherwise
 
 
-def _response(responses: Any) -> Any:
-    """The first text of nested lists."""
-    while isinstance(responses, list) and responses:
-        responses = responses[0]
-    return "" if responses == [] or responses is None else responses
+def _response(row: Row) -> Any:
+    """The first text of nested lists; a model that wrote nothing wrote the empty text."""
+    responses = row["filtered_resps"] if "filtered_resps" in row else row["resps"]
+    while isinstance(responses, list):
+        responses = responses[0] if responses else ""
+    return responses

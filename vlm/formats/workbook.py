@@ -1,86 +1,129 @@
 """The first sheet of an Excel workbook as records: just enough to read other tools' results."""
 
+import io
+import posixpath
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 from vlm.errors import InputError
 
-SPACE = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
-FIRST_SHEET = "xl/worksheets/sheet1.xml"
+BOOK, RELATIONS = "xl/workbook.xml", "xl/_rels/workbook.xml.rels"
 SHARED = "xl/sharedStrings.xml"
-LIMIT = 2**31  # bytes of XML; more is no result file
+LIMIT = 2**29  # bytes of XML in one part; a sheet of a million captions is smaller
+BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ElementTree.ParseError,
+    EOFError,
+    KeyError,
+    IndexError,
+    ValueError,
+    RuntimeError,  # encrypted, or packed in a way that zipfile does not know
+)
 
 
-def read_workbook(file: Path) -> Iterator[dict[str, str | int]]:
+def read_workbook(file: Path) -> Iterator[dict[str, str]]:
     """Yields a record for each row of the first sheet, the first row naming the fields.
 
-    Whole numbers come as int, everything else as text; empty cells are left out.
+    All values come as text, as they would from a ``.csv`` file: a whole number without a
+    point, an empty cell as the empty text. Empty rows are left out.
 
     Raises:
-        InputError: if the file is missing or no workbook.
+        InputError: if the file is missing, no workbook, too large, or has a cell with an error
+            or with a formula but no value.
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            names = set(archive.namelist())
-            texts = _shared_texts(archive) if SHARED in names else []
-            rows = list(_rows(_parsed(archive, FIRST_SHEET), texts))
+            rows = list(_rows(archive))
     except FileNotFoundError as error:
         raise InputError(f"file {file} does not exist; check the path") from error
-    except (zipfile.BadZipFile, KeyError, IndexError, ValueError, ElementTree.ParseError) as error:
+    except OSError as error:
+        raise InputError(f"file {file} cannot be read ({error.strerror}); restore it") from error
+    except BROKEN as error:
         raise InputError(
             f"{file} is not a workbook that can be read ({error}); save it as .tsv"
         ) from error
-    header = {column: str(name) for column, name in rows[0].items()} if rows else {}
+    header = rows[0] if rows else {}
     for row in rows[1:]:
-        yield {header[column]: value for column, value in row.items() if column in header}
+        yield {name: row.get(column, "") for column, name in header.items()}
 
 
-def _parsed(archive: zipfile.ZipFile, name: str) -> ElementTree.Element:
-    if archive.getinfo(name).file_size > LIMIT:
-        raise ValueError(f"{name} is larger than {LIMIT} bytes")
-    data = archive.read(name)
-    if b"<!DOCTYPE" in data[:1024]:  # entities could grow without bound
-        raise ValueError(f"{name} declares a document type")
-    return ElementTree.fromstring(data)
-
-
-def _shared_texts(archive: zipfile.ZipFile) -> list[str]:
-    return [_text(item) for item in _parsed(archive, SHARED)]
-
-
-def _text(item: ElementTree.Element) -> str:
-    """All runs of a text, its phonetic guides left out."""
-    own = [item.findtext(f"{SPACE}t") or ""]
-    return "".join([*own, *(run.findtext(f"{SPACE}t") or "" for run in item.iter(f"{SPACE}r"))])
-
-
-def _rows(sheet: ElementTree.Element, texts: list[str]) -> Iterator[dict[str, str | int]]:
-    """Cells by the letters of their column."""
-    for row in sheet.iter(f"{SPACE}row"):
-        cells = {}
-        for cell in row.iter(f"{SPACE}c"):
+def _rows(archive: zipfile.ZipFile) -> Iterator[dict[int, str]]:
+    """The cells that are not empty, by column from 0."""
+    texts = []
+    if SHARED in archive.namelist():
+        texts = [_text(item) for item in _elements(archive, SHARED, "si")]
+    for row in _elements(archive, _first_sheet(archive), "row"):
+        cells, column = {}, -1
+        for cell in row:
+            column = _column(cell.get("r", ""), column + 1)
             value = _value(cell, texts)
-            if value is not None:
-                cells[re.sub(r"\d", "", cell.get("r", ""))] = value
+            if value:
+                cells[column] = value
         if cells:
             yield cells
 
 
-def _value(cell: ElementTree.Element, texts: list[str]) -> str | int | None:
-    kind, raw = cell.get("t", "n"), cell.findtext(f"{SPACE}v")
+def _first_sheet(archive: zipfile.ZipFile) -> str:
+    """The part of the archive that holds the sheet people see first."""
+    sheet = next(_elements(archive, BOOK, "sheet"), None)
+    if sheet is None:
+        raise ValueError("it has no sheet")
+    key = next((value for name, value in sheet.items() if name.endswith("}id")), None)
+    for relation in _elements(archive, RELATIONS, "Relationship"):
+        if relation.get("Id") == key:
+            # Relative to the folder of the workbook, or from the root with a slash in front.
+            return posixpath.join("/xl", relation.attrib["Target"]).lstrip("/")
+    raise ValueError(f"it has no sheet {key}")
+
+
+def _elements(archive: zipfile.ZipFile, part: str, name: str) -> Iterator[ElementTree.Element]:
+    """Yields each element of a name, and forgets it afterwards: sheets can be large."""
+    if archive.getinfo(part).file_size > LIMIT:
+        raise ValueError(f"{part} is larger than {LIMIT} bytes")
+    data = archive.read(part)
+    if b"<!DOCTYPE" in data:  # entities could grow without bound
+        raise ValueError(f"{part} declares a document type")
+    for _, element in ElementTree.iterparse(io.BytesIO(data)):
+        if element.tag.endswith(f"}}{name}"):
+            yield element
+            element.clear()
+
+
+def _column(reference: str, otherwise: int) -> int:
+    """The column of a reference such as ``AB7``; writers may leave references out."""
+    number = 0
+    for letter in re.sub("[^A-Z]", "", reference):
+        number = 26 * number + ord(letter) - ord("A") + 1
+    return number - 1 if number else otherwise
+
+
+def _value(cell: ElementTree.Element, texts: list[str]) -> str:
+    kind, parts = cell.get("t", "n"), {part.tag.rpartition("}")[2]: part for part in cell}
     if kind == "inlineStr":
-        inline = cell.find(f"{SPACE}is")
-        return None if inline is None else _unescaped(_text(inline))
-    if raw is None:
-        return None
-    if kind == "s":
-        return _unescaped(texts[int(raw)])
-    if kind == "n" and float(raw).is_integer():
-        return int(float(raw))
-    return _unescaped(raw)
+        return _text(parts["is"]) if "is" in parts else ""
+    raw = (parts["v"].text or "") if "v" in parts else ""
+    if kind == "e" or ("f" in parts and not raw):
+        # What a caption that starts with "=" becomes in careless hands.
+        raise ValueError(f"cell {cell.get('r')} holds an error, or a formula without a value")
+    if kind == "s" and raw:
+        return texts[int(raw)]
+    return _number(raw) if kind == "n" else _unescaped(raw)
+
+
+def _number(raw: str) -> str:
+    whole = "." in raw or "E" in raw.upper()
+    return str(int(float(raw))) if whole and float(raw).is_integer() else raw
+
+
+def _text(item: ElementTree.Element) -> str:
+    """All runs of a text, its phonetic guides left out."""
+    runs = [item, *item.iterfind("{*}r")]
+    return _unescaped("".join(run.findtext("{*}t") or "" for run in runs))
 
 
 def _unescaped(text: str) -> str:

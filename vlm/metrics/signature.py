@@ -71,6 +71,12 @@ def object_signature(synonyms: str, objects: Mapping[Any, Iterable[str]]) -> str
     return _line(["chair"], syn=synonyms, objects=content_hash(content), n=len(objects))
 
 
+def polling_signature(labels: Mapping[Any, str]) -> str:
+    """The signature of yes/no scores: the questions with their labels, and their number."""
+    content = ([str(key), label] for key, label in labels.items())
+    return _line(["pope"], split=content_hash(content), n=len(labels))
+
+
 def content_hash(records: Iterable[Sequence[object]]) -> str:
     """SHA-256 of records in whatever order they come, first 8 hexadecimal digits."""
     digest = hashlib.sha256()

@@ -1,0 +1,46 @@
+"""Yes/no questions about the objects of images, in the JSON lines of POPE.
+
+python scripts/object_questions.py instances_val2014.json --strategy popular --output pope.jsonl
+vlm evaluate answers.json --pope pope.jsonl
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vlm.errors import InputError
+from vlm.files import write_lines
+from vlm.formats.instances import read_objects
+from vlm.metrics.polling import STRATEGIES, object_questions
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes the questions; the exit status is 2 where the input cannot be used."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("instances", help="COCO instances JSON")
+    parser.add_argument("--strategy", choices=STRATEGIES, default="random", help="absent objects")
+    parser.add_argument("--each", type=int, default=3, help="present and absent objects an image")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", required=True, help="JSON-lines file")
+    options = parser.parse_args(arguments)
+    try:
+        questions = object_questions(
+            read_objects(Path(options.instances)),
+            strategy=options.strategy,
+            each=options.each,
+            seed=options.seed,
+        )
+    except InputError as error:
+        print(f"object_questions: error: {error}", file=sys.stderr)
+        return 2
+    rows = (
+        {"question_id": number, "image": asked.image, "text": asked.text, "label": asked.label}
+        for number, asked in enumerate(questions, start=1)
+    )
+    write_lines(Path(options.output), rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Object questions and how their answers are scored, by hand."""
+
+import pytest
+
+from vlm.errors import InputError
+from vlm.metrics.polling import STRATEGIES, object_questions, score_yes_no
+
+OBJECTS = {
+    1: ["dog", "cat", "kite"],
+    2: ["dog", "cat", "apple"],
+    3: ["dog", "bus", "oven"],
+    4: ["kite", "oven"],
+    5: ["dog"],
+}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_half_of_the_objects_are_absent(strategy: str):
+    questions = object_questions(OBJECTS, strategy=strategy, each=2, seed=3)
+    assert questions == object_questions(OBJECTS, strategy=strategy, each=2, seed=3)
+    assert {question.image for question in questions} == {1, 2, 3, 4}
+    for question in questions:
+        name = question.text.removesuffix(" in the image?").split(" ", 3)[3]
+        assert (name in OBJECTS[question.image]) == (question.label == "yes")
+        article = "an" if name[0] in "aeiou" else "a"
+        assert question.text == f"Is there {article} {name} in the image?"
+    labels = [question.label for question in questions]
+    assert labels == ["yes", "no"] * 8
+
+
+def absent(strategy: str, image: int, each: int) -> list[str]:
+    questions = object_questions(OBJECTS, strategy=strategy, each=each)
+    return [q.text.split()[3] for q in questions if q.image == image and q.label == "no"]
+
+
+def test_popular_and_adversarial_objects_by_hand():
+    assert absent("popular", 4, 2) == ["dog", "cat"]  # in 4 and 2 of the images
+    # Beside kite or oven: dog twice, bus and cat once, and of these the cat is more frequent.
+    assert absent("adversarial", 4, 2) == ["dog", "cat"]
+    assert absent("adversarial", 3, 1) == ["cat"]
+
+
+def test_scores_by_hand():
+    labels = {1: "yes", 2: "yes", 3: "yes", 4: "no", 5: "no"}
+    answers = {1: "Yes.", 2: "No, there isn't.", 3: "There is one", 4: "yes", 5: "There isn't one."}
+    scores = score_yes_no(answers, labels)
+    assert scores.accuracy == pytest.approx(3 / 5)
+    assert scores.precision == scores.recall == scores.f1 == pytest.approx(2 / 3)
+    assert scores.yes == pytest.approx(3 / 5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [("no", 0), ("NOT there", 0), ("Yes. No doubt.", 1), ("a nose", 1), ("I can't see it", 0)],
+)
+def test_what_counts_as_no(answer: str, said: int):
+    assert score_yes_no({1: answer}, {1: "yes"}).yes == said
+
+
+def test_never_yes_has_no_precision():
+    scores = score_yes_no({1: "no", 2: "no"}, {1: "yes", 2: "no"})
+    assert (scores.precision, scores.recall, scores.f1) == (0, 0, 0)
+
+
+def test_bad_questions_are_told():
+    with pytest.raises(InputError, match="questions 2 have no answer"):
+        score_yes_no({1: "no"}, {1: "no", 2: "yes"})
+    with pytest.raises(InputError, match="questions 2 have an answer and no label"):
+        score_yes_no({1: "no", 2: "no"}, {1: "no"})
+    with pytest.raises(InputError, match="questions 1 have a label that is neither yes nor no"):
+        score_yes_no({1: "no"}, {1: "maybe"})
+    with pytest.raises(InputError, match="there is no question to score"):
+        score_yes_no({}, {})
+    with pytest.raises(InputError, match="expected one of random, popular, adversarial"):
+        object_questions(OBJECTS, strategy="rare")
+    with pytest.raises(InputError, match="no image has 9 objects"):
+        object_questions(OBJECTS, strategy="random", each=9)

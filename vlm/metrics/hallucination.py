@@ -1,0 +1,190 @@
+"""CHAIR: the objects that captions name and images lack (Rohrbach et al., 2018, arXiv:1809.02156).
+
+What an image shows is what its COCO instances say and what people wrote of it. Names of objects,
+one word or several, come from a table of synonyms, which is part of how the score was made.
+"""
+
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
+
+from vlm.errors import InputError
+from vlm.files import file_hash, read_text
+from vlm.text.ptb import tokenize
+from vlm.text.singular import singular
+
+ImageId = TypeVar("ImageId", bound=Hashable)
+
+_TABLE = Path(__file__).with_name("synonyms.txt")
+_LONGEST = 3  # words of a name
+
+# Words before a name that are none of their own there: a baby elephant holds no person.
+_BEFORE_ANIMALS = ("baby", "adult")
+_BEFORE_VEHICLES = ("passenger",)
+_ANIMALS = (
+    *("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe"),
+    *("animal", "cub"),
+)
+_VEHICLES = ("jet", "train")
+# Phrases that hold a name and are no such object: nothing to eat from, nothing to ride on.
+_NO_OBJECTS = ("home plate", "train track")
+_PARTS = {"toilet seat": "toilet"}
+# The pairs that the published program reads as one name, whatever its table says.
+_PUBLISHED_PAIRS = (
+    *("motor bike", "motor cycle", "air plane", "traffic light", "street light", "traffic signal"),
+    *("stop light", "fire hydrant", "stop sign", "parking meter", "suit case", "baseball bat"),
+    *("baseball glove", "hot dog", "cell phone", "mobile phone", "teddy bear", "hair drier"),
+    *("potted plant", "bow tie", "laptop computer", "wine glass"),
+)
+
+
+def published_singular(word: str) -> str:
+    """A noun's singular as the published program makes it, its faults included.
+
+    It takes any final s for a plural's, so that "bus" becomes "bu" and is never found, while
+    "buses" is.
+    """
+    if word in _FAULTS:
+        return _FAULTS[word]
+    return word[:-1] if word.endswith(("us", "ss", "nis")) else singular(word)
+
+
+_FAULTS = {"ties": "ty", "canoes": "cano", "minibuses": "bus"}
+
+
+class Synonyms(NamedTuple):
+    """Names of objects.
+
+    Attributes:
+        class_of: The class of every name; empty for phrases that are no object.
+        hash: Of the table, as a score signature names it.
+        singular: From a word of a caption to the form that names are looked up in.
+    """
+
+    class_of: dict[str, str]
+    hash: str
+    singular: Callable[[str], str]
+
+    @classmethod
+    def own(cls) -> "Synonyms":
+        """The table of this project for the 80 classes of COCO."""
+        names = _names(_TABLE)
+        return cls(_phrases(names) | names, file_hash(_TABLE)[:8], singular)
+
+    @classmethod
+    def published(cls, path: Path) -> "Synonyms":
+        """A table read as the published program reads it, faults included: its scores are equal.
+
+        Args:
+            path: Of a file with one class a line: ``class, synonym, synonym``.
+
+        Raises:
+            InputError: The file cannot be read or holds no classes.
+        """
+        names = _names(path)
+        words = {name: kind for name, kind in names.items() if " " not in name}
+        pairs = {pair: names.get(pair, "") for pair in _PUBLISHED_PAIRS}
+        glass = {"wine glas": names.get("wine glass", "")}
+        class_of = words | pairs | glass | _phrases(names)
+        return cls(class_of, file_hash(path)[:8], published_singular)
+
+    def mentions(self, tokens: Sequence[str]) -> list[str]:
+        """The class of every object that a caption names, in order; the longest name counts."""
+        found, position = [], 0
+        while position < len(tokens):
+            sizes = range(_LONGEST, 0, -1)
+            named = ((size, self._named(tokens[position : position + size])) for size in sizes)
+            size, kind = next((pair for pair in named if pair[1] is not None), (1, ""))
+            found += [kind] if kind else []
+            position += size
+        return found
+
+    def _named(self, words: Sequence[str]) -> str | None:
+        """The class that words name in the singular; None if they name none."""
+        return self.class_of.get(" ".join(map(self.singular, words)))
+
+
+def _names(table: Path) -> dict[str, str]:
+    """The class of each name of a table."""
+    # Parted at ", " alone, as published: a name with one more space is another name.
+    groups = [line.strip().split(", ") for line in read_text(table).splitlines() if line.strip()]
+    if len(groups) < 2 or not any(len(group) > 1 for group in groups):
+        raise InputError(f"{table} holds no classes; expected lines of 'class, synonym, synonym'")
+    return {name: group[0] for group in reversed(groups) for name in reversed(group)}
+
+
+def _phrases(names: Mapping[str, str]) -> dict[str, str]:
+    """The class of pairs of words that mean something else than their last word alone."""
+    pairs = [(_BEFORE_ANIMALS, _ANIMALS), (_BEFORE_VEHICLES, _VEHICLES)]
+    longer = {
+        f"{before} {name}": names.get(name, "")
+        for firsts, seconds in pairs
+        for before in firsts
+        for name in seconds
+    }
+    parts = {phrase: names.get(name, "") for phrase, name in _PARTS.items()}
+    return dict.fromkeys(_NO_OBJECTS, "") | parts | longer
+
+
+@dataclass(frozen=True)
+class ChairScores(Generic[ImageId]):
+    """How often captions name what is not there; 0 is best.
+
+    Attributes:
+        chair_s: Captions with a hallucinated object by the number of captions, in [0, 1].
+        chair_i: Hallucinated mentions by the number of mentions, in [0, 1]; 0 without any.
+        mentioned: Of each image, the classes its caption names, in order.
+        hallucinated: Of each image, those of them that it lacks.
+    """
+
+    chair_s: float
+    chair_i: float
+    mentioned: dict[ImageId, list[str]]
+    hallucinated: dict[ImageId, list[str]]
+
+
+def chair(
+    captions: Mapping[ImageId, str],
+    references: Mapping[ImageId, Sequence[str]],
+    objects: Mapping[ImageId, Collection[str]],
+    *,
+    synonyms: Synonyms,
+) -> ChairScores[ImageId]:
+    """Compares the objects that captions name with those that the images show.
+
+    Args:
+        captions: One of each image.
+        references: What people wrote of it; what they name is there.
+        objects: Classes that its annotations show.
+        synonyms: Names of the classes.
+
+    Raises:
+        InputError: There is no caption, or an image has no annotation of objects.
+    """
+    bare = [str(image) for image in captions if image not in objects]
+    if bare or not captions:
+        shown = ", ".join(bare[:5]) or "none"
+        raise InputError(
+            f"images {shown} have a caption but stand in no instances file; give the instances of "
+            "all images"
+        )
+    mentioned = _mentions(captions, synonyms)
+    hallucinated = {}
+    for image, names in mentioned.items():
+        people = tokenize(list(references.get(image, ())))
+        there = {name for tokens in people for name in synonyms.mentions(tokens)}
+        there |= {synonyms.class_of.get(name, name) for name in objects[image]}
+        hallucinated[image] = [name for name in names if name not in there]
+    mentions = sum(map(len, mentioned.values()))
+    return ChairScores(
+        chair_s=sum(map(bool, hallucinated.values())) / len(captions),
+        chair_i=sum(map(len, hallucinated.values())) / max(1, mentions),
+        mentioned=mentioned,
+        hallucinated=hallucinated,
+    )
+
+
+def _mentions(captions: Mapping[ImageId, str], synonyms: Synonyms) -> dict[ImageId, list[str]]:
+    tokens = tokenize(list(captions.values()))
+    return {key: synonyms.mentions(words) for key, words in zip(captions, tokens, strict=True)}
