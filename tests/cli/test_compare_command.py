@@ -145,13 +145,13 @@ def test_chosen_metrics_alone(folder, capsys):
 
 
 def test_digit_strings_are_ids_and_odd_captions_are_written(folder, capsys):
-    odd = B | {11: "two\ncats \ud83d on"}
+    odd = B | {11: "two\ncats \U0001f600 on"}
     (folder / "b.json").write_text(results({f"{key:012}": text for key, text in odd.items()}))
     record = told(capsys, "a.json", "b.json", "--output", "m.json")
     assert record["images"] == 3
     assert json.loads((folder / "m.json").read_text()) == record
     assert main(["compare", "a.json", "b.json", "--references", "references.json"]) == 0
-    assert "    b: two cats ? on\n" in capsys.readouterr().out
+    assert "    b: two cats \U0001f600 on\n" in capsys.readouterr().out
 
 
 def test_ids_of_one_side_are_named_with_their_file(folder, capsys):

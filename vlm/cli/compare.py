@@ -116,7 +116,7 @@ def _record(comparison: Comparison[Id], a: Sequence[str], b: Sequence[str]) -> d
         "changed most": {
             name: [
                 {"image_id": change.image, "CIDEr-D": {"a": change.a, "b": change.b}}
-                | {"captions": {"a": _clean(change.captions_a), "b": _clean(change.captions_b)}}
+                | {"captions": {"a": list(change.captions_a), "b": list(change.captions_b)}}
                 for change in changes
             ]
             for name, changes in changed.items()
@@ -157,11 +157,6 @@ def _row(name: str, row: Difference) -> str:
 def _change(change: Change[Id]) -> list[str]:
     return [
         f"  image {change.image}: {100 * change.a:.1f} to {100 * change.b:.1f}",
-        *(f"    a: {' '.join(text.split())}" for text in dict.fromkeys(_clean(change.captions_a))),
-        *(f"    b: {' '.join(text.split())}" for text in dict.fromkeys(_clean(change.captions_b))),
+        *(f"    a: {' '.join(text.split())}" for text in dict.fromkeys(change.captions_a)),
+        *(f"    b: {' '.join(text.split())}" for text in dict.fromkeys(change.captions_b)),
     ]
-
-
-def _clean(captions: Sequence[str]) -> list[str]:
-    """Captions that can be written: JSON can spell half of a surrogate pair, no file holds it."""
-    return [text.encode("utf-8", "replace").decode() for text in captions]
