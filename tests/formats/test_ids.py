@@ -53,6 +53,10 @@ def test_an_exact_spelling_comes_first():
     assert as_listed({"007": "x", 7: "y"}, ["007", 7]) == {"007": "x", 7: "y"}
 
 
+def test_only_plain_digits_are_a_number():
+    assert as_listed({"0²": "x", "0٤": "y"}, ["²", "٤"]) == {"0²": "x", "0٤": "y"}
+
+
 def test_a_number_listed_in_two_spellings_is_nobodys():
     assert as_listed({"07": "x"}, ["007", 7]) == {"07": "x"}
 
@@ -65,5 +69,5 @@ def test_two_spellings_of_one_id_are_refused():
 
 @given(st.dictionaries(st.integers(0, 10**12), st.text()), st.integers(0, 13))
 def test_padding_changes_nothing(values: dict[int, str], width: int):
-    padded = {f"{key:0{width}}": value for key, value in values.items()}
+    padded: dict[int | str, str] = {f"{key:0{width}}": value for key, value in values.items()}
     assert list(as_listed(padded, values).items()) == list(values.items())

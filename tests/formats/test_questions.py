@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from vlm.errors import InputError
-from vlm.formats.questions import Answers, Question, read_answers, read_questions, read_split
+from vlm.formats.questions import (
+    Answers,
+    Question,
+    read_answers,
+    read_object_labels,
+    read_questions,
+    read_split,
+)
 
 VQA = Path(__file__).resolve().parents[1] / "goldens" / "vqa"
 
@@ -155,3 +162,25 @@ def test_files_given_the_wrong_way_round_are_told(tmp_path):
     assert_told(read_answers, written(tmp_path, questions()), reason)
     assert_told(read_questions, written(tmp_path, annotations()), " is not a VQA questions file: ")
     assert_told(read_questions, written(tmp_path, [1]), " is not a VQA questions file: ")
+
+
+def test_labels_of_object_questions(tmp_path):
+    file = tmp_path / "a.jsonl"
+    lines = '{"question_id": 1, "image": "a\u2028.jpg", "label": "yes"}\r\n\n'
+    file.write_text(lines + '{"question_id": "2", "label": "no"}\n')
+    assert read_object_labels(file) == {1: "yes", "2": "no"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ("", " holds no question; give POPE's JSON lines"),
+        ('\n{"question_id": 1', ', line 2: expected {"question_id": 1, "label": "yes"}, got '),
+        ('{"question_id": 1}', ', line 1: expected {"question_id": 1, "label": "yes"}, got '),
+        ('{"question_id": [1], "label": "no"}', ": the question_id of entries 1 is neither a"),
+        ('{"question_id": 1, "label": "no"}\n' * 2, " lists question ids more than once: 1; keep"),
+    ],
+)
+def test_wrong_labels_are_told_in_one_sentence(tmp_path, lines, reason):
+    (tmp_path / "a.jsonl").write_text(lines)
+    assert_told(read_object_labels, tmp_path / "a.jsonl", reason)

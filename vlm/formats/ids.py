@@ -53,13 +53,12 @@ def as_listed(given: Mapping[Id, Value], listed: Collection[Id]) -> dict[Id, Val
     Raises:
         InputError: if two spellings of one id are given.
     """
-    known = set(listed)
-    digits = Counter(_digits(key) for key in known)
-    spelled = {_digits(key): key for key in known if digits[_digits(key)] == 1}
+    spellings = Counter(_digits(key) for key in set(listed))
+    spelled = {_digits(key): key for key in listed if spellings[_digits(key)] == 1}
     spelled.pop(None, None)
     renamed: dict[Id, Value] = {}
     for key, value in given.items():
-        new = key if key in known else spelled.get(_digits(key), key)
+        new = spelled.get(_digits(key), key)
         if new in renamed:
             raise InputError(f"id {new} is given in two spellings, one being {key!r}; keep one")
         renamed[new] = value

@@ -125,7 +125,7 @@ def read_object_labels(file: Path) -> dict[Id, str]:
             ) from error
     if not pairs:
         raise InputError(f"{file} holds no question; give POPE's JSON lines")
-    refuse_doubles(file, "question", (key for key, _ in pairs))
+    _check_ids(file, [key for key, _ in pairs])
     return dict(pairs)
 
 

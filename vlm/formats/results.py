@@ -106,7 +106,7 @@ def _table(file: Path, dialect: str) -> Iterator[Row]:
                 yield row
     except csv.Error as error:
         raise InputError(
-            f"{file}, line {reader.line_num} is not a whole table ({error}); "
+            f"{file}, line {reader.reader.line_num} is not a whole table ({error}); "
             "it may have been cut off, write it again"
         ) from error
 

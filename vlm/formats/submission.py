@@ -149,7 +149,8 @@ def _zipped(target: Path, files: Sequence[Path]) -> Path:
     try:
         with zipfile.ZipFile(partial, "w") as archive:
             for file in files:
-                entry = zipfile.ZipInfo(file.name)
+                entry = zipfile.ZipInfo(file.name)  # of no special time
+                entry.external_attr = 0o644 << 16  # readable where it is unpacked
                 archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
         return partial.replace(target)
     finally:

@@ -77,7 +77,7 @@ def _first_sheet(archive: zipfile.ZipFile) -> str:
     for relation in _elements(archive, RELATIONS, "Relationship"):
         if relation.get("Id") == key:
             # Relative to the folder of the workbook, or from the root with a slash in front.
-            return posixpath.join("/xl", relation.attrib["Target"]).lstrip("/")
+            return posixpath.join("xl", relation.attrib["Target"]).lstrip("/")
     raise ValueError(f"it has no sheet {key}")
 
 
