@@ -4,12 +4,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlm.errors import InputError
-from vlm.metrics.ngrams import CorpusNgrams, Counts, Integers, Order, Words, count_ngrams
+from vlm.metrics.ngrams import CorpusNgrams, Integers, Order, Words, count_ngrams
 from vlm.metrics.signature import content_hash
 
 Floats = NDArray[np.float64]
@@ -56,6 +57,38 @@ class DocumentFrequencies:
         return content_hash([[str(self.corpus_size)], *self.images.items()])
 
 
+class Common(NamedTuple):
+    """The n-grams of one length that both of a pair hold: ``M`` in ``P`` pairs, weighted by tf-idf.
+
+    Attributes:
+        pair: ``(M,)`` where it is common.
+        candidate: ``(M,)`` its weight in the candidate.
+        reference: ``(M,)`` its weight in the reference.
+        norm: ``(P,)`` product of the norms of the whole vectors of both.
+    """
+
+    pair: Integers
+    candidate: Floats
+    reference: Floats
+    norm: Floats
+
+
+class Pairs(NamedTuple):
+    """``C`` candidates and their references: ``P`` pairs.
+
+    Attributes:
+        candidate: ``(P,)`` index of each pair's candidate; every candidate has a pair.
+        candidate_lengths: ``(C,)`` in words.
+        reference_lengths: ``(P,)`` in words.
+        common: What both hold, of 1, 2, 3 and 4 words.
+    """
+
+    candidate: Integers
+    candidate_lengths: Integers
+    reference_lengths: Integers
+    common: list[Common]
+
+
 def cider_d(ngrams: CorpusNgrams, frequencies: DocumentFrequencies | None = None) -> Floats:
     """CIDEr-D, the score that COCO reports as CIDEr.
 
@@ -66,20 +99,16 @@ def cider_d(ngrams: CorpusNgrams, frequencies: DocumentFrequencies | None = None
     Returns:
         ``(I,)`` scores in [0, 10].
     """
-    return weighted_cider_d(ngrams, inverse_frequencies(ngrams, frequencies))
+    return cider_d_of_pairs(_pairs(ngrams, frequencies))
 
 
-def weighted_cider_d(ngrams: CorpusNgrams, weights: Sequence[Floats]) -> Floats:
-    """CIDEr-D under inverse document frequencies already looked up.
-
-    Args:
-        ngrams: The counted corpus; every image has at least one reference.
-        weights: For 1 to 4 words, of every n-gram by id.
+def cider_d_of_pairs(pairs: Pairs) -> Floats:
+    """CIDEr-D of candidates already compared with their references.
 
     Returns:
-        ``(I,)`` scores in [0, 10].
+        ``(C,)`` scores in [0, 10].
     """
-    return _cider(ngrams, weights, overlap=np.minimum, sigma=_SIGMA)
+    return _cider(pairs, overlap=np.minimum, sigma=_SIGMA)
 
 
 def cider(ngrams: CorpusNgrams, frequencies: DocumentFrequencies | None = None) -> Floats:
@@ -92,44 +121,47 @@ def cider(ngrams: CorpusNgrams, frequencies: DocumentFrequencies | None = None) 
     Returns:
         ``(I,)`` scores in [0, 10].
     """
-    weights = inverse_frequencies(ngrams, frequencies)
-    return _cider(ngrams, weights, overlap=lambda candidate, _: candidate, sigma=math.inf)
+    pairs = _pairs(ngrams, frequencies)
+    return _cider(pairs, overlap=lambda candidate, _: candidate, sigma=math.inf)
 
 
-def _cider(
-    ngrams: CorpusNgrams,
-    weights: Sequence[Floats],
-    *,
-    overlap: Callable[[Floats, Floats], Floats],
-    sigma: float,
-) -> Floats:
-    orders = zip(ngrams.orders, weights, strict=True)
-    cosines = np.mean([_cosines(order, weight, ngrams, overlap) for order, weight in orders], 0)
+def _cider(pairs: Pairs, *, overlap: Callable[[Floats, Floats], Floats], sigma: float) -> Floats:
+    cosines = np.mean([_cosines(common, overlap) for common in pairs.common], 0)
     # The reference program takes the number of bigrams for the length.
-    lengths = np.maximum(ngrams.candidate_lengths - 1, 0)[ngrams.image]
-    differences = lengths - np.maximum(ngrams.reference_lengths - 1, 0)
+    lengths = np.maximum(pairs.candidate_lengths - 1, 0)[pairs.candidate]
+    differences = lengths - np.maximum(pairs.reference_lengths - 1, 0)
     similarities = cosines * np.exp(-(differences**2) / (2 * sigma**2))
-    images = len(ngrams.candidate_lengths)
-    references = np.bincount(ngrams.image, minlength=images)
-    return _SCALE * np.bincount(ngrams.image, similarities, minlength=images) / references
+    candidates = len(pairs.candidate_lengths)
+    references = np.bincount(pairs.candidate, minlength=candidates)
+    return _SCALE * np.bincount(pairs.candidate, similarities, minlength=candidates) / references
 
 
-def _cosines(
-    order: Order, weight: Floats, ngrams: CorpusNgrams, overlap: Callable[[Floats, Floats], Floats]
-) -> Floats:
-    """``(R,)``: similarity of each reference to its candidate in n-grams of one length."""
-    candidate = order.candidates.occurrences * weight[order.candidates.ngram]
-    reference = order.references.occurrences * weight[order.references.ngram]
-    found = order.match >= 0
-    shared = overlap(candidate[order.match[found]], reference[found]) * reference[found]
-    product = np.bincount(order.references.sentence[found], shared, minlength=len(ngrams.image))
-    norm = _norms(order.references, reference, len(ngrams.image))
-    norm *= _norms(order.candidates, candidate, len(ngrams.candidate_lengths))[ngrams.image]
-    return np.divide(product, norm, out=np.zeros_like(norm), where=norm > 0)
+def _cosines(common: Common, overlap: Callable[[Floats, Floats], Floats]) -> Floats:
+    """``(P,)``: similarity of each pair in n-grams of one length."""
+    shared = overlap(common.candidate, common.reference) * common.reference
+    product = np.bincount(common.pair, shared, minlength=len(common.norm))
+    return np.divide(product, common.norm, out=np.zeros_like(common.norm), where=common.norm > 0)
 
 
-def _norms(counts: Counts, values: Floats, sentences: int) -> Floats:
-    return np.sqrt(np.bincount(counts.sentence, values**2, minlength=sentences))
+def _pairs(ngrams: CorpusNgrams, frequencies: DocumentFrequencies | None) -> Pairs:
+    """Each reference of a corpus with the candidate of its image."""
+    weights = inverse_frequencies(ngrams, frequencies)
+    common = []
+    for order, weight in zip(ngrams.orders, weights, strict=True):
+        candidate = order.candidates.occurrences * weight[order.candidates.ngram]
+        reference = order.references.occurrences * weight[order.references.ngram]
+        norm = norms(order.references.sentence, reference, len(ngrams.image))
+        own = norms(order.candidates.sentence, candidate, len(ngrams.candidate_lengths))
+        norm *= own[ngrams.image]
+        found = order.match >= 0
+        pair = order.references.sentence[found]
+        common.append(Common(pair, candidate[order.match[found]], reference[found], norm))
+    return Pairs(ngrams.image, ngrams.candidate_lengths, ngrams.reference_lengths, common)
+
+
+def norms(sentence: Integers, values: Floats, sentences: int) -> Floats:
+    """``(sentences,)``: Euclidean norms of sparse vectors, one a sentence."""
+    return np.sqrt(np.bincount(sentence, values**2, minlength=sentences))
 
 
 def inverse_frequencies(ngrams: CorpusNgrams, stored: DocumentFrequencies | None) -> list[Floats]:

@@ -95,7 +95,7 @@ def count_ngrams(
         end = int(np.searchsorted(sentence, split))
         own = count_entries(sentence[:end], ngram[:end], len(keys))
         human = count_entries(sentence[end:] - split, ngram[end:], len(keys))
-        orders.append(Order(own, human, match_entries(own, human, image, len(keys)), keys))
+        orders.append(Order(own, human, _match(own, human, image, len(keys)), keys))
     return CorpusNgrams(list(numbers), image, lengths[:split], lengths[split:], orders)
 
 
@@ -126,17 +126,7 @@ def count_entries(sentence: Integers, ngram: Integers, distinct: int) -> Counts:
     return Counts(*np.divmod(places, max(1, distinct)), occurrences)
 
 
-def match_entries(
-    candidates: Counts, references: Counts, image: Integers, distinct: int
-) -> Integers:
-    """``(E of references,)``: the entry of the same n-gram in the candidate of the same image.
-
-    Args:
-        candidates: Counts in the candidates, one an image.
-        references: Counts in the references.
-        image: ``(R,)`` the image of each reference.
-        distinct: Number of ids of n-grams.
-    """
+def _match(candidates: Counts, references: Counts, image: Integers, distinct: int) -> Integers:
     places = candidates.sentence * distinct + candidates.ngram
     wanted = image[references.sentence] * distinct + references.ngram
     if not len(places):
