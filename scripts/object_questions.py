@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vlm.errors import InputError
-from vlm.files import write_lines
+from vlm.files import read_json, write_lines
 from vlm.formats.instances import read_objects
 from vlm.metrics.polling import STRATEGIES, object_questions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the questions; the exit status is 2 where the input cannot be used."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("instances", help="COCO instances JSON")
     parser.add_argument("--strategy", choices=STRATEGIES, default="random", help="absent objects")
     parser.add_argument("--each", type=int, default=3, help="present and absent objects an image")
@@ -25,21 +25,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", required=True, help="JSON-lines file")
     options = parser.parse_args(arguments)
     try:
-        questions = object_questions(
-            read_objects(Path(options.instances)),
-            strategy=options.strategy,
-            each=options.each,
-            seed=options.seed,
-        )
+        write(options)
     except InputError as error:
         print(f"object_questions: error: {error}", file=sys.stderr)
-        return 2
+    except OSError as error:
+        reason = f"{options.output} cannot be written ({error.strerror}); give another --output"
+        print(f"object_questions: error: {reason}", file=sys.stderr)
+    else:
+        return 0
+    return 2
+
+
+def write(options: argparse.Namespace) -> None:
+    """Asks about the objects and writes the questions, images by their file names."""
+    instances = Path(options.instances)
+    questions = object_questions(
+        read_objects(instances), strategy=options.strategy, each=options.each, seed=options.seed
+    )
+    images = read_json(instances)["images"]
+    files = {image["id"]: image.get("file_name", image["id"]) for image in images}
     rows = (
-        {"question_id": number, "image": asked.image, "text": asked.text, "label": asked.label}
-        for number, asked in enumerate(questions, start=1)
+        {"question_id": number, "image": files[image], "text": text, "label": label}
+        for number, (image, text, label) in enumerate(questions, start=1)
     )
     write_lines(Path(options.output), rows)
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """POPE: yes/no questions about objects, half of them absent (Li et al., 2023, arXiv:2305.10355)."""
 
-import re
 from collections import Counter
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from itertools import chain, permutations
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -14,7 +14,7 @@ ImageId = TypeVar("ImageId", bound=Hashable)
 QuestionId = TypeVar("QuestionId", bound=Hashable)
 
 STRATEGIES = ("random", "popular", "adversarial")
-_NO = re.compile(r"\b(?:no|not|n't)\b|n't\b", re.IGNORECASE)
+_NO = frozenset(["No", "no", "not"])  # as POPE's evaluation spells them
 
 
 class ObjectQuestion(NamedTuple):
@@ -58,9 +58,10 @@ def object_questions(
 ) -> list[ObjectQuestion]:
     """Questions about present and absent objects in turn, equally many of both for each image.
 
-    Absent objects are drawn at random, are the most frequent ones of the set (``popular``), or
-    those that stand most often beside an object of the image (``adversarial``). Images with fewer
-    than ``each`` objects are left out, as in POPE.
+    Absent objects are drawn at random, are the most frequent ones of the set (``popular``), or,
+    for each present object asked about, the one that stands most often beside it
+    (``adversarial``). Images with fewer than ``each`` objects, or that lack fewer, are left out and
+    not counted, as in POPE. Present objects are drawn, the same for every strategy.
 
     Args:
         objects: Names of the objects of each image.
@@ -69,33 +70,31 @@ def object_questions(
         seed: Of the draw; questions are a pure function of it and of the objects.
 
     Raises:
-        InputError: There is no such strategy, ``each`` is below 1, or no image has enough objects.
+        InputError: There is no such strategy, ``each`` is below 1, the seed below 0, or no image
+            has enough objects.
     """
-    if strategy not in STRATEGIES or each < 1:
+    if strategy not in STRATEGIES or each < 1 or seed < 0:
         raise InputError(
-            f"expected one of {', '.join(STRATEGIES)} and each of at least 1, got "
-            f"{strategy!r} and {each}"
+            f"expected one of {', '.join(STRATEGIES)}, each of at least 1 and a seed of at least "
+            f"0, got {strategy!r}, {each} and {seed}"
         )
-    frequency = Counter(name for names in objects.values() for name in set(names))
-    beside: dict[str, Counter[str]] = {name: Counter() for name in frequency}
-    for names in objects.values():
-        for name in set(names):
-            beside[name].update(set(names) - {name})
-    draw = np.random.default_rng(seed)
+    shows = {image: sorted(set(names)) for image, names in objects.items()}
+    shows = {image: names for image, names in shows.items() if len(names) >= each}
+    frequency = Counter(chain.from_iterable(shows.values()))
+    beside = Counter(chain.from_iterable(permutations(names, 2) for names in shows.values()))
+    popular = sorted(frequency, key=lambda name: (-frequency[name], name))
+    draw, draw_absent = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
     questions = []
-    for image, names in objects.items():
-        present = sorted(set(names))
-        absent = sorted(frequency.keys() - set(present))
-        if len(present) < each or len(absent) < each:
+    for image, names in shows.items():
+        present = draw.permutation(names).tolist()[:each]
+        absent = [name for name in popular if name not in names]
+        if len(absent) < each:
             continue
         if strategy == "random":
-            asked = draw.permutation(absent).tolist()
-        elif strategy == "popular":
-            asked = sorted(absent, key=lambda name: (-frequency[name], name))
-        else:
-            met = sum((beside[name] for name in present), Counter())
-            asked = sorted(absent, key=lambda name: (-met[name], -frequency[name], name))
-        for yes, no in zip(draw.permutation(present).tolist()[:each], asked, strict=False):
+            absent = draw_absent.permutation(absent).tolist()
+        elif strategy == "adversarial":
+            absent = _companions(present, absent, beside)
+        for yes, no in zip(present, absent, strict=False):
             questions += [_ask(image, yes, "yes"), _ask(image, no, "no")]
     if not questions:
         raise InputError(
@@ -109,8 +108,9 @@ def score_yes_no(
 ) -> PollingScores:
     """Scores free-text answers to object questions.
 
-    An answer is a no if its first sentence has the word no or not, or ends a word in n't; anything
-    else is a yes, as POPE's own evaluation reads it.
+    An answer is read as POPE's own evaluation does: a no if, up to its first full stop and without
+    commas, one of its words parted by spaces is No, no or not; anything else is a yes, also an
+    empty answer, "NO", "no!" and "There isn't".
 
     Args:
         answers: One of each question.
@@ -133,13 +133,24 @@ def score_yes_no(
     )
 
 
+def _companions(
+    present: Sequence[str], absent: Sequence[str], beside: Mapping[tuple[str, str], int]
+) -> list[str]:
+    """For each present object the absent one most often beside it, the first of equals, once."""
+    chosen: list[str] = []
+    for name in present:
+        left = [other for other in absent if other not in chosen]
+        chosen.append(max(left, key=lambda other: beside[name, other]))
+    return chosen
+
+
 def _ask(image: Hashable, name: str, label: str) -> ObjectQuestion:
     article = "an" if name[0] in "aeiou" else "a"
     return ObjectQuestion(image, f"Is there {article} {name} in the image?", label)
 
 
 def _is_yes(answer: str) -> bool:
-    return not _NO.search(answer.partition(".")[0])
+    return _NO.isdisjoint(answer.partition(".")[0].replace(",", "").split(" "))
 
 
 def _check(answers: Mapping[QuestionId, str], labels: Mapping[QuestionId, str]) -> None:
