@@ -5,6 +5,9 @@ one word or several, come from a table of synonyms, which is part of how the sco
 
 One difference from the published program by choice: a full stop ends a word also inside a caption,
 as does any other mark at the edge of a word.
+
+On 400 captions of COCO the published table gives CHAIRs .1100 and CHAIRi .0916, equal to the
+published program; the table of this project, which knows other names, .1025 and .0818.
 """
 
 import re
