@@ -52,6 +52,8 @@ def read_json(file: Path) -> Any:
             f"file {file} is not whole JSON (line {error.lineno}: {error.msg}); "
             "it may have been cut off, fetch or write it again"
         ) from error
+    except (ValueError, RecursionError) as error:  # a number or nesting beyond Python's limits
+        raise InputError(f"file {file} cannot be read as JSON ({error}); correct it") from error
 
 
 def write_json(file: Path, content: Any) -> None:
@@ -69,7 +71,18 @@ def write_lines(file: Path, records: Iterable[Any]) -> None:
     _write_whole(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in records))
 
 
+def require_writable(file: Path) -> None:
+    """Holds that a path can name a file to be written.
+
+    Raises:
+        InputError: if a folder or a device is there.
+    """
+    if file.exists() and not file.is_file():
+        raise InputError(f"{str(file)!r} is there and no file; name a file to write to")
+
+
 def _write_whole(file: Path, text: str) -> None:
+    require_writable(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     partial.write_text(text, encoding="utf-8")

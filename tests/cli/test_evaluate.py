@@ -245,3 +245,43 @@ def test_the_command_loads_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_nothing_that_can_be_computed_is_told(folder, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert evaluate(folder, "--metrics", "METEOR", "--output", "m.json") == 0
+    assert "METEOR not computed: needs Java 8+" in capsys.readouterr().out
+    assert json.loads((folder / "m.json").read_text())["scores"] == {}
+
+
+def test_synonyms_need_instances(folder, capsys):
+    assert "needs --instances FILE" in refused(capsys, folder, "--synonyms", "table.json")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '[{"image_id": ' + "1" * 5000 + "}]"])
+def test_json_beyond_pythons_limits_is_told(folder, capsys, text):
+    (folder / "results.json").write_text(text)
+    assert "cannot be read as JSON" in refused(capsys, folder)
+
+
+def test_odd_domains_and_ids_of_references(folder, capsys):
+    tree = coco(REFERENCES)
+    tree["images"][0]["domain"] = None
+    (folder / "references.json").write_text(json.dumps(tree))
+    assert evaluate(folder) == 0
+    tree["images"][0]["id"] = None
+    (folder / "references.json").write_text(json.dumps(tree))
+    assert "None is no id" in refused(capsys, folder)
+
+
+@pytest.mark.parametrize("target", [".", "", "/dev/null"])
+def test_an_output_that_is_no_file_is_told(folder, capsys, target):
+    assert evaluate(folder, "--per-image", "p.jsonl", "--output", target) == 2
+    assert "is there and no file; name a file" in capsys.readouterr().err
+    assert not (folder / "p.jsonl").exists()
+    assert not Path("/dev/null").is_file()
+
+
+def test_two_outputs_need_two_files(folder, capsys):
+    assert evaluate(folder, "--per-image", "m.json", "--output", "m.json") == 2
+    assert "name two files" in capsys.readouterr().err

@@ -68,8 +68,8 @@ def test_wrong_names_are_refused():
 def test_expected_ids_of_images(tmp_path):
     images = [{"id": 11, "file_name": "b.jpg"}, {"id": 7, "file_name": "a.jpg"}]
     assert read_expected(written(tmp_path / "a.json", {"images": images}), CAPTIONS) == [11, 7]
-    file = written(tmp_path / "a.json", {"images": [*images, {"id": "5"}, {"id": True}]})
-    with refused(f"{file}: image_id 5, True are no whole numbers, which servers expect; give"):
+    file = written(tmp_path / "a.json", {"images": [*images, {"id": "5"}, {"id": "x"}]})
+    with refused(f"{file}: image_id 5, x are no whole numbers, which servers expect; give"):
         read_expected(file, CAPTIONS)
 
 

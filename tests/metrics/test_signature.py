@@ -81,7 +81,17 @@ def test_answers_are_told_by_variant_people_and_questions():
 
 
 def test_objects_are_told_by_table_and_images():
-    line = object_signature("0123abcd", {7: {"dog", "cat"}})
-    assert line == object_signature("0123abcd", {7: ["cat", "dog"]})
-    assert line != object_signature("0123abce", {7: {"dog", "cat"}})
-    assert line != object_signature("0123abcd", {7: {"dog"}})
+    people = {7: ["a dog", "a cat"]}
+    line = object_signature("own-0123abcd", {7: {"dog", "cat"}}, people)
+    assert line == object_signature("own-0123abcd", {7: ["cat", "dog"]}, {7: people[7][::-1]})
+    assert line != object_signature("published-0123abcd", {7: {"dog", "cat"}}, people)
+    assert line != object_signature("own-0123abcd", {7: {"dog"}}, people)
+    assert line != object_signature("own-0123abcd", {7: {"dog", "cat"}}, {7: ["a dog"]})
+
+
+def test_frequencies_are_told_only_where_they_count():
+    stored = document_frequencies({1: ["a dog"], 2: ["a mat"]})
+    candidates = {7: "a dog", 11: "two cats"}
+    plain = score_captions(candidates, REFERENCES, metrics=["BLEU"])
+    other = score_captions(candidates, REFERENCES, metrics=["BLEU"], frequencies=stored)
+    assert plain == other

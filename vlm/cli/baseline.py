@@ -20,6 +20,8 @@ ImageId = int | str
 def main(verb: str, arguments: Sequence[str]) -> None:
     """Writes ``results.json`` and ``metrics.json``, and prints the scores."""
     options = _parser(verb).parse_args(arguments)
+    if options.kind == "shuffled" and options.seed < 0:
+        raise InputError(f"expected a seed of at least 0, got {options.seed}")
     if options.kind == "shuffled":
         references = _references(Path(options.references))
         listed = Selection().read(Path(options.results), CAPTIONS, references)

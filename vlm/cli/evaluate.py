@@ -21,6 +21,8 @@ def _evaluate(options: argparse.Namespace) -> Report:
     given = (options.references, options.questions or options.annotations, options.pope)
     if sum(map(bool, given)) != 1:
         raise InputError(f"expected {NEEDS}, or --pope FILE for object questions, and one of these")
+    if options.synonyms and not options.instances:
+        raise InputError("--synonyms is for CHAIR, which needs --instances FILE; give both")
     if options.references:
         from vlm.cli.evaluate_captions import evaluate_captions
 

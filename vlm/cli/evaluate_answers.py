@@ -22,8 +22,9 @@ def evaluate_answers(options: argparse.Namespace) -> Report:
     answers = selection.read(Path(options.results), ANSWERS, listed)
     human = {key: listed[key] for key in answers}
     scores = score_answers(answers, human, variant=options.variant)
+    kinds = {kind: of for kind, of in scores.by_answer_type.items() if kind != "overall"}
     metrics = {
-        "scores": {"overall": scores.overall, **scores.by_answer_type},
+        "scores": {"overall": scores.overall, **kinds},
         "question types": scores.by_question_type,
         "signature": answer_signature(options.variant, human),
         "questions": len(human),

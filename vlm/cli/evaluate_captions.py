@@ -97,7 +97,8 @@ def _hallucination(
     table = options.synonyms
     synonyms = Synonyms.own() if table is None else Synonyms.published(Path(table))
     scores = chair(captions, references, objects, synonyms=synonyms)
-    signature = object_signature(synonyms.hash, {key: objects[key] for key in captions})
+    shown = {key: objects[key] for key in captions}
+    signature = object_signature(synonyms.hash, shown, references)
     return {"CHAIRs": scores.chair_s, "CHAIRi": scores.chair_i, "signature": signature}
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlm.files import write_json, write_lines
+from vlm.errors import InputError
+from vlm.files import require_writable, write_json, write_lines
 
 
 class Report(NamedTuple):
@@ -27,6 +28,11 @@ class Report(NamedTuple):
             output: JSON file of the metrics.
             per_image: JSON-lines file of the records.
         """
+        targets = [Path(name) for name in (output, per_image) if name is not None]
+        for target in targets:
+            require_writable(target)
+        if len(targets) > len(set(targets)):
+            raise InputError(f"--output and --per-image both name {output}; name two files")
         if per_image is not None:
             write_lines(Path(per_image), self.records)
         if output is not None:

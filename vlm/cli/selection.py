@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from vlm.errors import InputError
 from vlm.files import read_text
-from vlm.formats.ids import Id, as_listed, shown
+from vlm.formats.ids import Id, as_listed, is_id, shown
 from vlm.formats.results import Kind, read_results
 
 
@@ -64,9 +64,9 @@ def read_ids(file: Path) -> list[Id]:
     text = read_text(file)
     try:
         ids: list[Id] = json.loads(text) if text.lstrip().startswith("[") else [*text.split()]
-    except json.JSONDecodeError as error:
-        raise InputError(f"{file} is not a whole JSON list ({error.msg}); mend it") from error
-    if not ids or not all(isinstance(key, str | int) for key in ids):
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file} is not a whole JSON list ({error}); mend it") from error
+    if not ids or not all(is_id(key) for key in ids):
         raise InputError(f"{file} holds no ids; expected one a line, or a JSON list of them")
     return ids
 

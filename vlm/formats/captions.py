@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from vlm.errors import InputError
 from vlm.files import read_json, read_text
-from vlm.formats.ids import refuse_doubles
+from vlm.formats.ids import Id, is_id, refuse_doubles
 
 COCO_FORM = "expected 'images' with id and file_name, 'annotations' with image_id and caption"
 
@@ -57,7 +57,7 @@ def _from_coco(file: Path, tree: Any, images: Path) -> list[CaptionSample]:
     _refuse_other_kinds(file, tree)
     try:
         # Captions are scored without an image file; whoever looks for it says that it is gone.
-        rows = [(image["id"], image) for image in tree["images"]]
+        rows = [(_checked_id(image["id"]), image) for image in tree["images"]]
         names = [(key, images / image.get("file_name", str(key))) for key, image in rows]
         annotations = tree.get("annotations", [])
         refuse_doubles(file, "image", (image_id for image_id, _ in names))
@@ -75,7 +75,7 @@ def _from_coco(file: Path, tree: Any, images: Path) -> list[CaptionSample]:
             f"{file} is not a whole COCO captions file ({error!r}); {COCO_FORM}"
         ) from error
     return [
-        CaptionSample(key, path, tuple(captions[key]), image.get("domain", ""))
+        CaptionSample(key, path, tuple(captions[key]), str(image.get("domain") or ""))
         for (key, path), (_, image) in zip(names, rows, strict=True)
     ]
 
@@ -109,19 +109,25 @@ def _from_lines(file: Path, text: str, images: Path) -> list[CaptionSample]:
         where = f"{file}, line {number}"
         try:
             row = json.loads(line)
-            path, key = images / row["image"], row.get("id", row["image"])
+            path, key = images / row["image"], _checked_id(row.get("id", row["image"]))
             captions = row.get("captions", [])
             if not isinstance(captions, list):
                 raise TypeError("captions must be a list")
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f'{where}: expected {{"image": "a.jpg", "captions": ["..."]}}, '
                 f"got {line[:60]!r} ({error}); correct the line"
             ) from error
         texts = tuple(_checked(where, key, caption) for caption in captions)
-        samples.append(CaptionSample(key, path, texts, row.get("domain", "")))
+        samples.append(CaptionSample(key, path, texts, str(row.get("domain") or "")))
     refuse_doubles(file, "image", (sample.image_id for sample in samples))
     return samples
+
+
+def _checked_id(key: Any) -> Id:
+    if not is_id(key):
+        raise TypeError(f"{key!r} is no id")
+    return key
 
 
 def _checked(where: Path | str, image_id: int | str, caption: Any) -> str:

@@ -74,8 +74,8 @@ def read_answers(file: Path) -> list[Answers]:
             Answers(
                 row["question_id"],
                 tuple(answer["answer"] for answer in row["answers"]),
-                row.get("answer_type") or "",
-                row.get("question_type") or "",
+                str(row.get("answer_type") or ""),
+                str(row.get("question_type") or ""),
             )
             for row in rows
         ]
@@ -118,7 +118,7 @@ def read_object_labels(file: Path) -> dict[Id, str]:
         try:
             row = json.loads(line) if line.strip() else None
             pairs += [] if row is None else [(row["question_id"], row["label"])]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (ValueError, RecursionError, KeyError, TypeError) as error:
             raise InputError(
                 f'{file}, line {number}: expected {{"question_id": 1, "label": "yes"}}, '
                 f"got {line[:60]!r}; correct the line"

@@ -117,9 +117,9 @@ def _lines(file: Path) -> Iterator[Any]:
         if line.strip():
             try:
                 yield json.loads(line)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 raise InputError(
-                    f"{file}, line {number} is not whole JSON ({error.msg}); "
+                    f"{file}, line {number} is not whole JSON ({getattr(error, 'msg', error)}); "
                     "it may have been cut off, write it again"
                 ) from error
 

@@ -81,18 +81,17 @@ def score_captions(
     task = _Task(Corpus(tokens, tokenize_references(references)), frequencies)
     chosen = [name for name in METRICS if name in metrics and name not in missing]
     columns = [column for name in chosen for column in METRICS[name](task)]
-    names = [column.name for column in columns]
-    rows = zip(*(column.per_image for column in columns), strict=True)
+    rows = {
+        image: {column.name: column.per_image[place] for column in columns}
+        for place, image in enumerate(references)
+    }
+    weighed = frequencies is not None and any(name.startswith("CIDEr") for name in chosen)
+    source = frequencies.hash if frequencies is not None and weighed else "corpus"
     return CaptionScores(
-        {column.name: column.corpus for column in columns},
-        {
-            key: dict(zip(names, row, strict=True))
-            for key, row in zip(references, rows, strict=True)
-        },
-        caption_signature(
-            chosen, references, frequencies=frequencies.hash if frequencies else "corpus"
-        ),
-        missing,
+        corpus={column.name: column.corpus for column in columns},
+        per_image=rows,
+        signature=caption_signature(chosen, references, frequencies=source),
+        not_computed=missing,
     )
 
 

@@ -209,6 +209,12 @@ def _check_references(references: Mapping[ImageId, Sequence[str]]) -> None:
         )
     bare = [image for image, captions in references.items() if not captions]
     _refuse(bare, "have no references; give each at least one caption or leave it out")
+    wrong = [
+        image
+        for image, captions in references.items()
+        if isinstance(captions, str) or not all(isinstance(text, str) for text in captions)
+    ]
+    _refuse(wrong, "have references that are not a list of strings; give each a list of captions")
 
 
 def _check_runs(runs: Runs[ImageId], references: Mapping[ImageId, Sequence[str]]) -> None:

@@ -78,7 +78,7 @@ class Synonyms(NamedTuple):
     def own(cls) -> "Synonyms":
         """The table of this project for the 80 classes of COCO."""
         names = _names(_TABLE)
-        return cls(_phrases(names) | names, file_hash(_TABLE)[:8], singular)
+        return cls(_phrases(names) | names, f"own-{file_hash(_TABLE)[:8]}", singular)
 
     @classmethod
     def published(cls, path: Path) -> "Synonyms":
@@ -95,7 +95,7 @@ class Synonyms(NamedTuple):
         pairs = {pair: names.get(pair, "") for pair in _PUBLISHED_PAIRS}
         glass = {"wine glas": names.get("wine glass", "")}
         class_of = words | pairs | glass | _phrases(names)
-        return cls(class_of, file_hash(path)[:8], published_singular)
+        return cls(class_of, f"published-{file_hash(path)[:8]}", published_singular)
 
     def mentions(self, caption: str) -> list[str]:
         """The class of every object that a caption names, in order; the longest name counts."""

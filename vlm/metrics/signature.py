@@ -65,10 +65,20 @@ def answer_signature(variant: str, human: Mapping[Any, tuple[Sequence[str], str,
     )
 
 
-def object_signature(synonyms: str, objects: Mapping[Any, Iterable[str]]) -> str:
-    """The signature of CHAIR: the hash of its synonym table and of the objects of the images."""
-    content = ([str(key), sorted(names)] for key, names in objects.items())
-    return _line(["chair"], syn=synonyms, objects=content_hash(content), n=len(objects))
+def object_signature(
+    synonyms: str,
+    objects: Mapping[Any, Iterable[str]],
+    references: Mapping[Any, Sequence[str]],
+) -> str:
+    """The signature of CHAIR: how names are read, and what the images show.
+
+    Args:
+        synonyms: hash of the table of names.
+        objects: of the scored images, by their annotations.
+        references: what people wrote of them.
+    """
+    content = ([str(key), sorted(names), sorted(references[key])] for key, names in objects.items())
+    return _line(["chair"], syn=synonyms, split=content_hash(content), n=len(objects))
 
 
 def polling_signature(labels: Mapping[Any, str]) -> str:
