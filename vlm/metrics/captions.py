@@ -7,6 +7,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from vlm.errors import InputError
+from vlm.formats.ids import shown
 from vlm.metrics import java
 from vlm.metrics.bleu import bleu
 from vlm.metrics.cider import DocumentFrequencies, cider, cider_d
@@ -18,7 +19,6 @@ from vlm.text.ptb import tokenize
 ImageId = TypeVar("ImageId", bound=Hashable)
 
 STANDARD = ("BLEU", "ROUGE-L", "CIDEr-D")
-_SHOWN_IDS = 5
 
 
 @dataclass(frozen=True)
@@ -210,6 +210,4 @@ def _check_captions(
 
 def _refuse(images: Sequence[Hashable], problem: str) -> None:
     if images:
-        shown = ", ".join(map(repr, images[:_SHOWN_IDS]))
-        more = f" and {len(images) - _SHOWN_IDS} more" if len(images) > _SHOWN_IDS else ""
-        raise InputError(f"images {shown}{more} {problem}")
+        raise InputError(f"images {shown([repr(image) for image in images])} {problem}")

@@ -14,6 +14,7 @@ import numpy as np
 
 from vlm import __version__
 from vlm.errors import InputError
+from vlm.formats.ids import shown
 from vlm.metrics.bleu import bleu_from_statistics, bleu_statistics
 from vlm.metrics.cider import cider, cider_d
 from vlm.metrics.corpus import Corpus, tokenize_references
@@ -232,5 +233,4 @@ def _check_runs(runs: Runs[ImageId], references: Mapping[ImageId, Sequence[str]]
 
 def _refuse(images: Sequence[Hashable], problem: str) -> None:
     if images:
-        more = f" and {len(images) - _SHOWN} more" if len(images) > _SHOWN else ""
-        raise InputError(f"images {', '.join(map(str, images[:_SHOWN]))}{more} {problem}")
+        raise InputError(f"images {shown(images)} {problem}")

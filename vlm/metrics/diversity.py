@@ -10,10 +10,9 @@ from itertools import chain
 import numpy as np
 
 from vlm.errors import InputError
+from vlm.formats.ids import shown
 from vlm.metrics.bleu import bleu
 from vlm.metrics.ngrams import Words, count_ngrams
-
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -146,9 +145,7 @@ def _check_numbers(numbers: Sequence[int]) -> None:
         )
     odd = [image for image, number in enumerate(numbers) if number != numbers[0]]
     if odd:
-        shown = ", ".join(map(str, odd[:_SHOWN]))
-        more = f" and {len(odd) - _SHOWN} more" if len(odd) > _SHOWN else ""
         raise InputError(
-            f"images {shown}{more}, counted from 0, do not have {numbers[0]} captions as the "
+            f"images {shown(odd)}, counted from 0, do not have {numbers[0]} captions as the "
             "first has: give equally many of each image"
         )

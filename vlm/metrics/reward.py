@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vlm.errors import InputError
+from vlm.formats.ids import shown
 from vlm.metrics.cider import (
     Common,
     DocumentFrequencies,
@@ -18,7 +19,6 @@ from vlm.metrics.cider import (
 )
 from vlm.metrics.ngrams import Counts, Integers, Order, Words, count_entries, count_ngrams
 
-_SHOWN = 5
 _END = np.iinfo(np.int64).max  # after every key, so that a search always ends on one
 
 
@@ -109,12 +109,12 @@ class CiderDReward:
         strange = [i for i in index.tolist() if not isinstance(i, int) or not 0 <= i < size]
         if strange:
             raise InputError(
-                f"expected images from 0 to {size - 1}, got {_shown(strange)}: "
+                f"expected images from 0 to {size - 1}, got {shown(strange)}: "
                 "give positions in the references of this reward"
             )
         strings = [text for text in candidates if isinstance(text, str)]
         if strings:
-            raise InputError(f"expected candidates as words, got {_shown(strings)}: split them")
+            raise InputError(f"expected candidates as words, got {shown(strings)}: split them")
         return index.astype(np.int64)
 
 
@@ -210,14 +210,9 @@ def _check_references(references: Sequence[Sequence[Words]]) -> None:
         raise InputError("the references hold no image: give captions of at least one")
     empty = [i for i, captions in enumerate(references) if not len(captions)]
     if empty:
-        raise InputError(f"images {_shown(empty)} have no reference: give each at least one")
+        raise InputError(f"images {shown(empty)} have no reference: give each at least one")
     strings = [
         i for i, captions in enumerate(references) if any(isinstance(c, str) for c in captions)
     ]
     if strings:
-        raise InputError(f"images {_shown(strings)} have strings for references: split into words")
-
-
-def _shown(values: Sequence[object]) -> str:
-    more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
-    return ", ".join(map(repr, values[:_SHOWN])) + more
+        raise InputError(f"images {shown(strings)} have strings for references: split into words")

@@ -18,13 +18,13 @@ from statistics import fmean
 from typing import Generic, NamedTuple, TypeVar
 
 from vlm.errors import InputError
+from vlm.formats.ids import shown
 from vlm.text.answers import clean_spaces, normalise, normalise_mmf, strip_punctuation
 
 QuestionId = TypeVar("QuestionId", bound=Hashable)
 Sides = tuple[str, Sequence[str]]  # the predicted answer and those of people
 
 _ENOUGH = 3  # other people who make an answer right
-_SHOWN_IDS = 5
 
 
 class HumanAnswers(NamedTuple):
@@ -188,6 +188,4 @@ def _check_strings(
 
 def _refuse(questions: Sequence[Hashable], problem: str) -> None:
     if questions:
-        shown = ", ".join(map(repr, questions[:_SHOWN_IDS]))
-        more = f" and {len(questions) - _SHOWN_IDS} more" if len(questions) > _SHOWN_IDS else ""
-        raise InputError(f"questions {shown}{more} {problem}")
+        raise InputError(f"questions {shown([repr(key) for key in questions])} {problem}")
