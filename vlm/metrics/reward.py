@@ -114,7 +114,9 @@ class CiderDReward:
             )
         strings = [text for text in candidates if isinstance(text, str)]
         if strings:
-            raise InputError(f"expected candidates as words, got {shown(strings)}: split them")
+            raise InputError(
+                f"expected candidates as words, got {shown([*map(repr, strings)])}: split them"
+            )
         return index.astype(np.int64)
 
 
