@@ -37,21 +37,48 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_arguments(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def tiny_eyes(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a backbone with random weights that are always the same ones."""
+    import timm
+    import torch
+
+    folder = tmp_path_factory.mktemp("eyes")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(11)
+        model = timm.create_model("test_resnet", num_classes=0)
+    timm.models.save_for_hf(model, folder, safe_serialization=True)
+    return f"local-dir:{folder}"
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tiny_world: Path, tiny_eyes: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the tiny eyes see in the tiny world, three views of each scene."""
+    from vlm.data.images import list_images
+    from vlm.extract import Extraction
+    from vlm.formats.image_list import listed
+    from vlm.models import FrozenBackbone
+
+    folder = tmp_path_factory.mktemp("features") / "store"
+    images = listed(list_images(tiny_world / "images"), tiny_world / "images")
+    backbone = FrozenBackbone(tiny_eyes, image_size=(128, 160))
+    Extraction(images, backbone, folder, views=3, batch_size=5).run()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_arguments(tiny_world: Path, tiny_eyes: str, tiny_store: Path) -> list[str]:
     """Options that shrink ``configs/demo.yaml`` to a few seconds, on random eyes."""
-    cache = tmp_path_factory.mktemp("features")
     options = {
         "trainer.enable_progress_bar": "false",
         "trainer.enable_model_summary": "false",
         "trainer.max_epochs": "3",
         "trainer.check_val_every_n_epoch": "1",
-        "model.backbone.name": "test_resnet",
-        "model.backbone.pretrained": "false",
+        "model.backbone.name": tiny_eyes,
         "model.encoder.width": "24",
         "model.decoder.width": "24",
         "model.decoding.max_length": "7",
         "data.root": str(tiny_world),
-        "data.cache": str(cache),
+        "data.store.init_args.path": str(tiny_store),
         "data.batch_size": "5",
     }
     pairs = [part for name, value in options.items() for part in (f"--{name}", value)]

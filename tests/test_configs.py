@@ -54,6 +54,7 @@ def test_a_config_fits_and_reloads(
         "data.root": str(tiny_world),
         "data.images": "images",
         "data.annotations": yaml.safe_dump(splits, default_flow_style=True).strip(),
+        "data.store": "null",
         "data.batch_size": "2",
         "data.workers": "0",
         "output": str(tmp_path),

@@ -6,6 +6,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from vlm.data.store import FeatureStore
 from vlm.errors import InputError
 from vlm.metrics import score_captions
 from vlm.metrics.cider import DocumentFrequencies, cider_d
@@ -68,6 +69,20 @@ def nearest_captions(
         words = [caption for image in row for caption in tokens[image]]
         chosen.append(texts[_consensus(words, frequencies)])
     return chosen
+
+
+def mean_features(store: FeatureStore, rows: Sequence[int]) -> NDArray[np.float32]:
+    """One vector an image: the mean over the regions of its clean view.
+
+    Args:
+        store: of region features.
+        rows: where the images stand in it.
+
+    Returns:
+        ``(images, D)``.
+    """
+    regions = (store.batch([row]) for row in rows)
+    return np.stack([found.features[0].float().mean(dim=0).numpy() for found in regions])
 
 
 def reference_agreement(references: Mapping[ImageId, Sequence[str]]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""RegionFeatures, the one currency between backbone, cache, decoder, overlay and grounding."""
+"""RegionFeatures, the one currency between backbone, store, decoder, overlay and grounding."""
 
 from typing import NamedTuple
 
@@ -17,11 +17,14 @@ class RegionFeatures(NamedTuple):
         features: ``(B, N, D)``, floating point.
         boxes: ``(B, N, 4)`` as x0 y0 x1 y1 in [0, 1] of the *original* image.
         mask: ``(B, N)`` boolean, True where the region is real, False where it pads.
+        kinds: ``(B, N)`` bytes, 0 for a cell of the grid and 1 for a box around something;
+            None where all are cells.
     """
 
     features: Tensor
     boxes: Tensor
     mask: Tensor
+    kinds: Tensor | None = None
 
 
 def grid_boxes(rows: int, columns: int) -> Tensor:

@@ -41,7 +41,7 @@ def test_an_image_that_goes_bad_under_a_worker_is_one_sentence(
     bad = images / read_json(tiny_world / "captions_train.json")["images"][0]["file_name"]
     bad.write_bytes(bad.read_bytes()[:400])
     monkeypatch.setattr("vlm.data.datamodules.check_images", lambda *_, **__: None)  # came later
-    options = ["--data.images", str(images), "--data.cache", "null", "--data.workers", "1"]
+    options = ["--data.images", str(images), "--data.store", "null", "--data.workers", "1"]
     assert main(["fit", *tiny_arguments, *options, "--output", str(tmp_path / "out")]) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if "vlm: error:" in line]
     assert len(lines) == 1

@@ -1,20 +1,20 @@
-"""CaptionData: the same images and captions, in order, from files or kept features."""
+"""CaptionData: the same images and captions, in order, from files or from a store."""
 
 import json
 import pickle
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from stores import GRID, made_up, write_store
 from torch.utils.data import DataLoader
 
-from vlm.data import CaptionData, RandAugment
-from vlm.data.datamodules import CaptionBatch
-from vlm.data.features import FeatureCache
+from vlm.data import CaptionData, FeatureStore, RandAugment
+from vlm.data.batches import CaptionBatch
 from vlm.data.images import ImageGeometry
 from vlm.errors import InputError
 from vlm.regions import RegionFeatures, grid_boxes
@@ -45,22 +45,16 @@ def root(tmp_path) -> Path:
 def data(root: Path, **options) -> CaptionData:
     options = {"annotations": {"train": "train.jsonl", "val": "val.jsonl"}} | options
     module = CaptionData(images="photos", root=str(root), batch_size=BATCH, **options)
-    for split in ("train", "val", "test", "predict"):
-        module.look_with(split, GEOMETRY)
+    module.look_with(GEOMETRY)
     return module
 
 
-def cached(root: Path, **options) -> CaptionData:
-    """The same with made-up features in place of the images."""
-    module = data(root, **options)
-    for split in ("train", "val"):
-        images = len(module.samples(split))
-        features = torch.arange(images * 6 * 5.0).view(images, 6, 5)
-        boxes = grid_boxes(2, 3).expand(images, -1, -1)
-        regions = RegionFeatures(features, boxes, torch.ones(images, 6, dtype=torch.bool))
-        cache = FeatureCache.write(root / f"{split}.cache", iter([regions]), images=images)
-        module.look_with(split, cache)
-    return module
+def stored(root: Path, *, views: int = 1, **options) -> CaptionData:
+    """The same with made-up features in place of the images, in another order."""
+    folder = root / "store"
+    if not folder.exists():
+        write_store(folder, list(CAPTIONS)[::-1], views=3)
+    return data(root, store=FeatureStore(folder, views=views), **options)
 
 
 def drawn(loader: DataLoader, epoch: int) -> Iterator[CaptionBatch]:
@@ -73,7 +67,8 @@ def assert_same(batches: list[CaptionBatch], others: list[CaptionBatch]) -> None
     assert [batch.captions for batch in batches] == [batch.captions for batch in others]
     for batch, other in zip(batches, others, strict=True):
         if isinstance(batch.images, RegionFeatures):
-            assert all(torch.equal(*pair) for pair in zip(batch.images, other.images, strict=True))
+            pairs = zip(batch.images[:3], other.images[:3], strict=True)
+            assert all(torch.equal(*pair) for pair in pairs)
         else:
             assert torch.equal(batch.images, other.images)
 
@@ -112,19 +107,45 @@ def test_the_seed_decides_the_order(root):
 def test_features_come_with_the_same_ids_captions_and_order(root):
     for split in ("train", "val"):
         from_files = list(getattr(data(root), f"{split}_dataloader")())
-        from_cache = list(getattr(cached(root), f"{split}_dataloader")())
-        assert [b.image_ids for b in from_cache] == [b.image_ids for b in from_files]
-        assert [b.captions for b in from_cache] == [b.captions for b in from_files]
-        names = list(CAPTIONS)
-        for batch in from_cache:
+        from_store = list(getattr(stored(root), f"{split}_dataloader")())
+        assert [b.image_ids for b in from_store] == [b.image_ids for b in from_files]
+        assert [b.captions for b in from_store] == [b.captions for b in from_files]
+        names = list(CAPTIONS)[::-1]
+        for batch in from_store:
             assert isinstance(batch.images, RegionFeatures)
-            first = [names.index(name) * 30.0 for name in batch.image_ids]
-            assert batch.images.features[:, 0, 0].tolist() == first
-            assert torch.equal(batch.images.boxes[0], grid_boxes(2, 3))
+            rows = [names.index(name) for name in batch.image_ids]
+            expected = np.stack([made_up(row, 0).features for row in rows])
+            assert torch.equal(batch.images.features, torch.from_numpy(expected).half())
+            assert torch.equal(batch.images.boxes[0], grid_boxes(*GRID))
             assert batch.images.mask.all()
 
 
-@pytest.mark.parametrize(("method", "make"), [("fork", data), ("fork", cached), ("spawn", cached)])
+def test_views_are_of_training_alone_and_new_each_epoch(root):
+    module, names = stored(root, views=3), list(CAPTIONS)[::-1]
+
+    def views(batches: Iterable[CaptionBatch]) -> dict[str, int]:
+        """Which view of each image was served."""
+        found = {}
+        for batch in batches:
+            for name, features in zip(batch.image_ids, batch.images.features, strict=True):
+                row = names.index(name)
+                found[name] = next(
+                    view
+                    for view in range(3)
+                    if np.array_equal(features, made_up(row, view).features.astype(np.float16))
+                )
+        return found
+
+    train = module.train_dataloader()
+    epochs = [views(drawn(train, epoch)) for epoch in range(6)]
+    assert {view for epoch in epochs for view in epoch.values()} == {0, 1, 2}
+    assert epochs[0] != epochs[1]
+    assert views(drawn(stored(root, views=3, workers=2).train_dataloader(), 4)) == epochs[4]
+    assert set(views(module.val_dataloader()).values()) == {0}
+    assert set(views(drawn(stored(root).train_dataloader(), 1)).values()) == {0}
+
+
+@pytest.mark.parametrize(("method", "make"), [("fork", data), ("fork", stored), ("spawn", stored)])
 def test_workers_change_nothing(root, method, make):
     loader = make(root, workers=2).train_dataloader()
     loader.multiprocessing_context = method
@@ -174,10 +195,27 @@ def test_augmentation_depends_on_no_worker_and_no_global_seed(root):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_augmentation_and_cache_are_refused_together():
-    with pytest.raises(InputError, match=r"remove data\.cache or data.augmentation") as told:
-        CaptionData(cache="c", augmentation=RandAugment())
-    assert str(told.value).startswith("cached features cannot be augmented; ")
+def test_augmentation_and_a_store_are_refused_together(root):
+    with pytest.raises(
+        InputError, match=r"remove data\.store or data.augmentation, or extr"
+    ) as told:
+        stored(root, augmentation=RandAugment())
+    assert str(told.value).startswith("stored features cannot be augmented; ")
+
+
+def test_images_that_the_store_lacks_are_told_before_anything_begins(root):
+    write_store(root / "store", list(CAPTIONS)[:3])
+    module = stored(root)
+    with pytest.raises(InputError, match=r"store .*store has no image '3\.png'; extract one that"):
+        module.check_images("train")
+
+
+def test_a_store_needs_no_image_files(root):
+    module = stored(root)
+    for name in CAPTIONS:
+        (root / "photos" / name).unlink()
+    module.check_images("train")
+    assert len(list(module.val_dataloader())) == 2
 
 
 # --- splits ----------------------------------------------------------------------------------
@@ -266,10 +304,9 @@ def test_fingerprints_name_file_hash_and_size(root):
 
 def test_paths_are_relative_to_the_root_from_any_folder(root, monkeypatch, tmp_path_factory):
     monkeypatch.chdir(root)
-    module = CaptionData("train.jsonl", "photos", root=".", cache="kept")
+    module = CaptionData("train.jsonl", "photos", root=".")
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert module.samples("train")[0].path == root / "photos/0.png"
-    assert module.cache == str(root / "kept")
 
 
 # --- the tokenizer ---------------------------------------------------------------------------
@@ -290,7 +327,7 @@ def test_the_tokenizer_is_made_from_the_training_captions(root):
 def test_real_batches(shared, name):
     annotations = {split: f"annotations/captions_{split}.json" for split in ("train", "val")}
     module = CaptionData(annotations, "images", root=str(shared / "data" / name), batch_size=10)
-    module.look_with("val", GEOMETRY)
+    module.look_with(GEOMETRY)
     batch = next(iter(module.val_dataloader()))
     assert batch.image_ids == [sample.image_id for sample in module.samples("val")[:10]]
     assert batch.images.shape == (10, 3, 11, 13)

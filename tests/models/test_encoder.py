@@ -33,7 +33,7 @@ def test_padding_and_its_boxes_change_nothing(layers):
 @pytest.mark.parametrize("layers", [0, 2])
 def test_permuting_regions_permutes_the_memory(layers):
     regions, order = tiny.regions(), torch.tensor([3, 0, 6, 1, 5, 2, 4])
-    permuted = RegionFeatures(*(field[:, order] for field in regions))
+    permuted = RegionFeatures(*(field[:, order] for field in regions[:3]))
     plain, found = encoder(layers)(regions), encoder(layers)(permuted)
     assert_close(found, Memory(plain.features[:, order], plain.mask[:, order]))
 
@@ -41,7 +41,7 @@ def test_permuting_regions_permutes_the_memory(layers):
 @pytest.mark.parametrize("layers", [0, 2])
 def test_a_batch_is_its_images_one_by_one(layers):
     regions = tiny.regions(3)
-    alone = [encoder(layers)(RegionFeatures(*(f[[i]] for f in regions))) for i in range(3)]
+    alone = [encoder(layers)(RegionFeatures(*(f[[i]] for f in regions[:3]))) for i in range(3)]
     together = encoder(layers)(regions)
     assert_close(together.features, torch.cat([memory.features for memory in alone]))
 
@@ -95,3 +95,28 @@ def test_concatenated_memories_are_attended_together():
         share = part.sum(-1, keepdim=True)
         assert (share > 0).all()
         assert_close(part / share, decoder.cross_weights(tokens, memory)[0])
+
+
+@pytest.mark.parametrize("layers", [0, 2])
+def test_boxes_are_told_from_cells_once_that_was_learned(layers):
+    regions = tiny.regions()
+    model = encoder(layers)
+    kinds = torch.zeros(regions.mask.shape, dtype=torch.uint8)
+    assert_close(model(regions._replace(kinds=kinds)).features, model(regions).features)
+    kinds[:, 2] = 1
+    told = model(regions._replace(kinds=kinds)).features
+    assert not torch.allclose(told[:, 2], model(regions).features[:, 2])
+    with torch.no_grad():
+        model.box_kind.zero_()
+    assert_close(model(regions._replace(kinds=kinds)).features, model(regions).features)
+
+
+def test_a_new_encoder_is_the_same_with_and_without_boxes():
+    assert not RegionEncoder(REGION_WIDTH, width=WIDTH, heads=HEADS).box_kind.any()
+
+
+def test_stored_halves_are_read_as_the_weights_are():
+    regions = tiny.regions()
+    half = regions._replace(features=regions.features.half())
+    whole = regions._replace(features=regions.features.half().float())
+    assert torch.equal(encoder(1)(half).features, encoder(1)(whole).features)

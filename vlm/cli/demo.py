@@ -13,14 +13,17 @@ from vlm.baselines import reference_agreement, shuffled
 from vlm.cli import trainer
 from vlm.cli.arguments import Arguments
 from vlm.cli.table import score_table
-from vlm.data.images import load_image
+from vlm.data.images import list_images, load_image
 from vlm.data.world import Scene, World, main_object_right
 from vlm.errors import InputError
 from vlm.explain.overlay import strip
 from vlm.explain.page import Entry, page
+from vlm.extract import Extraction
 from vlm.files import read_json, write_json
 from vlm.formats.captions import read_captions
+from vlm.formats.image_list import listed
 from vlm.metrics import score_captions
+from vlm.models.backbone import FrozenBackbone
 from vlm.training.captioning import CaptioningModule
 from vlm.training.eyes import train_eyes
 
@@ -82,10 +85,14 @@ def _progress(bar: tqdm) -> Callable[[int, int], None]:
 
 def _train(output: Path, seed: int) -> None:
     """The training that ``vlm fit --config configs/demo.yaml`` runs, here on this folder."""
-    print("\n3/5 training the captioner: configs/demo.yaml")
+    print("\n3/5 training the captioner: configs/demo.yaml, on features that are looked up")
+    backbone = FrozenBackbone(f"local-dir:{output / 'eyes'}")
+    folder = output / "world" / "images"
+    Extraction(listed(list_images(folder), folder), backbone, output / "features").run()
     arguments = ["--config", str(config_file("demo.yaml")), "--seed_everything", str(seed)]
     arguments += ["--model.backbone.name", f"local-dir:{output / 'eyes'}"]
-    arguments += ["--data.root", str(output / "world"), "--data.cache", str(output / "features")]
+    arguments += ["--data.root", str(output / "world")]
+    arguments += ["--data.store.init_args.path", str(output / "features")]
     trainer.run("fit", [*arguments, "--output", str(output / "fit")])
     shutil.copyfile(output / "fit" / "checkpoints" / "best.ckpt", output / "checkpoint.ckpt")
 

@@ -92,10 +92,7 @@ def _from_here(arguments: dict[str, Any]) -> dict[str, Any]:
         files = {split: str(root / file) for split, file in files.items()}
     elif files is not None:
         files = str(root / files)
-    cache = arguments["cache"]
-    kept = {name: value for name, value in arguments.items() if name not in ("seed", "root")}
-    return kept | {
-        "annotations": files,
-        "images": str(root / arguments["images"]),
-        "cache": cache if cache and Path(cache).is_dir() else None,
-    }
+    # A store holds the images of one set on one machine; whoever has one for this run names it.
+    left = ("seed", "root", "store")
+    kept = {name: value for name, value in arguments.items() if name not in left}
+    return kept | {"annotations": files, "images": str(root / arguments["images"])}

@@ -2,5 +2,6 @@
 
 from vlm.data.augmentation import RandAugment
 from vlm.data.datamodules import CaptionData
+from vlm.data.store import FeatureStore
 
-__all__ = ["CaptionData", "RandAugment"]
+__all__ = ["CaptionData", "FeatureStore", "RandAugment"]

@@ -1,22 +1,20 @@
 """CaptionData: images and their captions, batch by batch, for Lightning."""
 
-from collections.abc import Sequence
+import os
 from pathlib import Path
-from typing import NamedTuple
 
 import lightning as L
-import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from vlm.data.augmentation import RandAugment, seed_of
-from vlm.data.features import FeatureCache
+from vlm.data.augmentation import RandAugment
+from vlm.data.batches import ImageFiles, StoredViews
 from vlm.data.images import ImageGeometry, check_images, list_images
-from vlm.data.order import Draw, FixedOrder, ResumableLoader, ShuffledOrder
+from vlm.data.order import FixedOrder, ResumableLoader, ShuffledOrder
+from vlm.data.store import FeatureStore
 from vlm.errors import InputError
 from vlm.files import file_hash
 from vlm.formats.captions import CaptionSample, read_captions
-from vlm.regions import RegionFeatures
+from vlm.formats.image_list import listed
 from vlm.text.tokenizer import CaptionTokenizer, Vocabulary, WordVocabulary
 
 SPLITS_OF_STAGE = {
@@ -25,20 +23,6 @@ SPLITS_OF_STAGE = {
     "test": ("test",),
     "predict": ("predict",),
 }
-
-
-class CaptionBatch(NamedTuple):
-    """Images with their captions.
-
-    Attributes:
-        image_ids: ``B`` ids.
-        images: ``(B, 3, height, width)`` uint8, or the region features of the images.
-        captions: ``B`` lists of up to ``C`` captions, empty where there are none.
-    """
-
-    image_ids: list[int | str]
-    images: Tensor | RegionFeatures
-    captions: list[list[str]]
 
 
 class CaptionData(L.LightningDataModule):
@@ -51,15 +35,15 @@ class CaptionData(L.LightningDataModule):
         images: folder that the image names are relative to.
         root: folder that ``annotations`` and ``images`` are relative to.
         vocabulary: how the tokenizer is made from the training captions.
-        cache: folder that keeps region features, each image looked at once; without it
-            the backbone looks again at every step.
-        augmentation: of training images; needs the backbone in the loop, so no cache.
+        store: of region features that ``vlm extract`` made; training draws from its views,
+            everything else reads the clean one. Without it the backbone looks at every step.
+        augmentation: of training images; needs the backbone in the loop, so no store.
         batch_size: images a step, each with all its captions.
         workers: processes that load images.
         seed: of order and augmentation.
 
     Raises:
-        InputError: if augmentation and cache are both asked for, or a number is out of range.
+        InputError: if augmentation and store are both asked for, or a number is out of range.
     """
 
     def __init__(
@@ -69,7 +53,7 @@ class CaptionData(L.LightningDataModule):
         *,
         root: str = ".",
         vocabulary: Vocabulary = WordVocabulary(),  # noqa: B008  frozen
-        cache: str | None = None,
+        store: FeatureStore | None = None,
         augmentation: RandAugment | None = None,
         batch_size: int = 32,
         workers: int = 0,
@@ -81,15 +65,16 @@ class CaptionData(L.LightningDataModule):
                 f"expected batch_size of at least 1 and workers of at least 0, got batch_size="
                 f"{batch_size}, workers={workers}"
             )
-        if cache is not None and augmentation is not None:
+        if store is not None and augmentation is not None:
             raise InputError(
-                "cached features cannot be augmented; remove data.cache or data.augmentation"
+                "stored features cannot be augmented; remove data.store or data.augmentation, or "
+                "extract a store with several views"
             )
         self.annotations = annotations
         self.images = images
         self.root = str(Path(root).resolve())
         self.vocabulary = vocabulary
-        self.cache = None if cache is None else str(Path(cache).resolve())
+        self.store = store
         self.augmentation = augmentation
         self.batch_size = batch_size
         self.workers = workers
@@ -98,7 +83,7 @@ class CaptionData(L.LightningDataModule):
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self._checked: set[str] = set()
         self._samples: dict[str, list[CaptionSample]] = {}
-        self._sources: dict[str, ImageGeometry | FeatureCache] = {}
+        self._geometry: ImageGeometry | None = None
 
     def samples(self, split: str) -> list[CaptionSample]:
         """The images of a split with their captions, read once.
@@ -116,13 +101,16 @@ class CaptionData(L.LightningDataModule):
         return self.vocabulary.train(text for sample in samples for text in sample.captions)
 
     def check_images(self, split: str) -> None:
-        """Looks at every image file of a split, once.
+        """Looks at every image file of a split, once, or for its features in the store.
 
         Raises:
-            InputError: naming all that cannot be used.
+            InputError: naming all that cannot be used, or the first that the store lacks.
         """
         folder, samples = self._folder, self.samples(split)
         if split in self._checked:
+            return
+        if self.store is not None:
+            self.rows(self.store, split)
             return
         if not folder.is_dir():
             raise InputError(f"image folder {folder} does not exist; correct data.images")
@@ -138,13 +126,24 @@ class CaptionData(L.LightningDataModule):
             found[split] = content | {"images": images}
         return found
 
-    def look_with(self, split: str, source: ImageGeometry | FeatureCache) -> None:
-        """Sets where the images of a split come from: their files, or kept features."""
-        self._sources[split] = source
+    def look_with(self, geometry: ImageGeometry) -> None:
+        """Sets how image files are loaded where there is no store."""
+        self._geometry = geometry
+
+    def rows(self, store: FeatureStore, split: str) -> list[int]:
+        """Where the images of a split stand in a store.
+
+        Raises:
+            InputError: naming the first that it does not have.
+        """
+        folder = self._folder
+        names = [os.path.relpath(sample.path, folder) for sample in self.samples(split)]
+        pairs = zip(self.samples(split), names, strict=True)
+        return [store.row(sample.image_id, name) for sample, name in pairs]
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled; a resumed run goes on where it stopped."""
-        dataset = self._dataset("train", self.augmentation)
+        dataset = self._dataset("train")
         process, processes = self._share()
         order = ShuffledOrder(len(dataset), seed=self.seed, process=process, processes=processes)
         return ResumableLoader(
@@ -171,9 +170,8 @@ class CaptionData(L.LightningDataModule):
     def _read(self, split: str) -> list[CaptionSample]:
         file = self._file(split)
         if file is None and split == "predict":
-            paths = list_images(self._folder)
-            names = (path.relative_to(self._folder).as_posix() for path in paths)
-            return [CaptionSample(*pair, ()) for pair in zip(names, paths, strict=True)]
+            images = listed(list_images(self._folder), self._folder)
+            return [CaptionSample(image.image_id, image.path, ()) for image in images]
         if file is None:
             raise InputError(
                 f"there are no annotations for {split}; name a file as data.annotations.{split}"
@@ -204,10 +202,17 @@ class CaptionData(L.LightningDataModule):
             named = named.get(split)
         return None if named is None else Path(self.root) / named
 
-    def _dataset(self, split: str, augmentation: RandAugment | None = None) -> "CaptionDataset":
-        return CaptionDataset(
-            self.samples(split), self._sources[split], augmentation=augmentation, seed=self.seed
-        )
+    def _dataset(self, split: str) -> "ImageFiles | StoredViews":
+        """The images of a split; those of training in random views, or augmented."""
+        samples, training = self.samples(split), split == "train"
+        if self.store is not None:
+            views = self.store.views if training else 1
+            rows = self.rows(self.store, split)
+            return StoredViews(samples, self.store, rows, views=views, seed=self.seed)
+        if self._geometry is None:
+            raise InputError("no backbone has said how it takes images; run through a trainer")
+        augmentation = self.augmentation if training else None
+        return ImageFiles(samples, self._geometry, augmentation=augmentation, seed=self.seed)
 
     def _in_order(self, split: str) -> DataLoader:
         dataset = self._dataset(split)
@@ -223,57 +228,3 @@ class CaptionData(L.LightningDataModule):
     def _share(self) -> tuple[int, int]:
         """Which process this is, and how many there are."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-
-
-class _Item(NamedTuple):
-    sample: CaptionSample
-    image: Tensor
-
-
-class CaptionDataset(Dataset):
-    """Samples with their images or kept features.
-
-    Args:
-        samples: of a split.
-        source: the geometry that files are loaded with, or a cache in the samples' order.
-        augmentation: of image files.
-        seed: of the augmentation.
-    """
-
-    def __init__(
-        self,
-        samples: Sequence[CaptionSample],
-        source: ImageGeometry | FeatureCache,
-        *,
-        augmentation: RandAugment | None = None,
-        seed: int = 0,
-    ) -> None:
-        self._samples = samples
-        self._source = source
-        self._augmentation = augmentation
-        self._seed = seed
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, draw: Draw) -> _Item:
-        sample = self._samples[draw.sample]
-        if isinstance(self._source, FeatureCache):
-            return _Item(sample, self._source[draw.sample])
-        image = self._source.load(sample.path)
-        if self._augmentation is not None:
-            seed = seed_of(self._seed, draw.epoch, draw.sample)
-            image = self._augmentation(image, seed=seed)
-        return _Item(sample, image)
-
-    def collate(self, items: Sequence[_Item]) -> CaptionBatch:
-        """Items to one batch."""
-        images = [item.image for item in items]
-        source = self._source
-        return CaptionBatch(
-            image_ids=[item.sample.image_id for item in items],
-            images=source.batch(images)
-            if isinstance(source, FeatureCache)
-            else torch.stack(images),
-            captions=[list(item.sample.captions) for item in items],
-        )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from timm.data.config import resolve_model_data_config
 from timm.layers.patch_embed import PatchEmbed
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vlm.errors import InputError
 from vlm.models.timm_source import LOCAL_DIR, absolute, create
@@ -36,6 +38,9 @@ class FrozenBackbone(nn.Module):
             timm's own source when not given.
         pretrained: False leaves the weights random.
         image_size: pixels a side, or (height, width); the model's own when not given.
+        layer: of the feature map among those of the model, counted from 0, or from -1 for the
+            last one.
+        pool: (rows, columns), or one number for both, that the map is averaged down to.
         public: whether the weights can be had again from their source. Those of a
             backbone that is not public, or not pretrained, travel in checkpoints.
 
@@ -47,7 +52,8 @@ class FrozenBackbone(nn.Module):
 
     Raises:
         InputError: if the name is unknown to timm, the weights cannot be found, loaded or
-            do not fit, or the model does not take ``image_size``.
+            do not fit, or the model does not take ``image_size`` or has no such ``layer`` or a
+            map smaller than ``pool``.
     """
 
     _model: Any  # timm models share methods, but no type
@@ -59,9 +65,13 @@ class FrozenBackbone(nn.Module):
         weights: str | None = None,
         pretrained: bool = True,
         image_size: int | tuple[int, int] | None = None,
+        layer: int = -1,
+        pool: int | tuple[int, int] | None = None,
         public: bool = True,
     ) -> None:
         super().__init__()
+        self.layer = layer
+        self.pool = _height_and_width(pool)
         self.name = absolute(name)
         self.weights = None if weights is None else str(Path(weights).resolve())
         self.pretrained = pretrained
@@ -83,12 +93,16 @@ class FrozenBackbone(nn.Module):
         # Plain tensors, no buffers: a moving average over buffers would make them drift.
         self.mean = torch.tensor(config["mean"]).view(1, -1, 1, 1)
         self.std = torch.tensor(config["std"]).view(1, -1, 1, 1)
-        self._normalised_output, (self.width, *grid) = self._probe()
-        self.grid: tuple[int, int] = (grid[0], grid[1])
+        self._normalised_output, (self.width, rows, columns) = self._probe()
+        self.grid: tuple[int, int] = self.pool or (rows, columns)
+        if not (1 <= self.grid[0] <= rows and 1 <= self.grid[1] <= columns):
+            raise InputError(
+                f"backbone {self.name!r} has a map of {rows}x{columns} regions, which cannot be "
+                f"averaged down to {self.grid[0]}x{self.grid[1]}; give a smaller pool"
+            )
 
-    @torch.no_grad()
     def forward(self, images: Tensor) -> RegionFeatures:
-        """Looks at images.
+        """Looks at images: the regions of their :meth:`feature_map`.
 
         Args:
             images: ``(B, 3, height, width)`` RGB in [0, 1], of ``image_size``.
@@ -99,10 +113,28 @@ class FrozenBackbone(nn.Module):
         Raises:
             ValueError: if the images are integers, which cannot be in [0, 1].
         """
+        return self.regions(self.feature_map(images))
+
+    @torch.no_grad()
+    def feature_map(self, images: Tensor) -> Tensor:
+        """What the chosen layer says of images, ``(B, D, rows, columns)``, not pooled yet.
+
+        Args:
+            images: ``(B, 3, height, width)`` RGB in [0, 1], of ``image_size``.
+
+        Raises:
+            ValueError: if the images are integers, which cannot be in [0, 1].
+        """
         if not images.is_floating_point():
             raise ValueError(f"expected RGB in [0, 1], got {images.dtype}; divide it by 255")
-        grid = self._grid(images, normalised=self._normalised_output)
-        batch = len(images)
+        return self._map(images, normalised=self._normalised_output)
+
+    def regions(self, feature_map: Tensor) -> RegionFeatures:
+        """A feature map, pooled where that was asked for, as a grid of regions."""
+        grid = feature_map
+        if self.pool is not None:
+            grid = functional.adaptive_avg_pool2d(grid, self.pool)
+        batch = len(grid)
         boxes = grid_boxes(*grid.shape[-2:]).to(grid.device)
         return RegionFeatures(
             features=grid.flatten(2).transpose(1, 2),
@@ -114,10 +146,15 @@ class FrozenBackbone(nn.Module):
     def hash(self) -> str:
         """What decides the features of an image, as 16 hexadecimal digits of a SHA-256.
 
-        Every weight and statistic by name, and the geometry that no weight shows:
-        architecture and its arguments, pixel mean and std, interpolation.
+        Layer and pooling where they are not the usual ones; every weight and statistic by
+        name; the geometry that no weight shows: architecture and its arguments, pixel mean
+        and std, interpolation.
         """
         identity = self._config()
+        if self.layer != -1:
+            identity["layer"] = self.layer
+        if self.pool is not None:
+            identity["pool"] = self.pool
         identity["pretrained_cfg"].pop("input_size")  # image_size decides, and stands beside
         for name in HEAD_ARGUMENTS:
             identity["model_args"].pop(name, None)
@@ -164,12 +201,11 @@ class FrozenBackbone(nn.Module):
         """What never changes need not be copied."""
         return self
 
-    def _grid(self, images: Tensor, *, normalised: bool) -> Tensor:
-        """The last feature map, ``(B, D, rows, columns)``."""
+    def _map(self, images: Tensor, *, normalised: bool) -> Tensor:
         pixels = (images - self.mean) / self.std
         return self._model.forward_intermediates(
             pixels.contiguous(memory_format=torch.channels_last),
-            indices=1,
+            indices=[self.layer],
             norm=normalised,
             output_fmt="NCHW",
             intermediates_only=True,
@@ -197,12 +233,17 @@ class FrozenBackbone(nn.Module):
         image = torch.full((1, 3, *self.image_size), 0.5, device=self.mean.device)
         try:
             try:
-                return True, self._grid(image, normalised=True).shape[1:]
+                return True, self._map(image, normalised=True).shape[1:]
             except AssertionError as error:  # Hiera has no norm for intermediates
                 if "norm" not in str(error):
                     raise
-                return False, self._grid(image, normalised=False).shape[1:]
+                return False, self._map(image, normalised=False).shape[1:]
         except (AssertionError, RuntimeError) as error:
+            if found := re.search(r"index .* out of range \(0 to (\d+)\)", str(error)):
+                raise InputError(
+                    f"backbone {self.name!r} has no layer {self.layer}; give 0 to {found[1]}, "
+                    "or -1 for the last one"
+                ) from error
             own = resolve_model_data_config(self._model)["input_size"][1:]
             raise InputError(
                 f"backbone {self.name!r} does not take images of "

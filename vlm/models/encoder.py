@@ -110,6 +110,9 @@ class RegionEncoder(nn.Module):
         self.norm = nn.LayerNorm(region_width)
         self.project = nn.Linear(region_width, width)
         self.box_embedding = BoxEmbedding(width)
+        # What tells a box around something from a cell of the grid; zero, so that it draws
+        # nothing from the random numbers and a model of cells alone is the same without it.
+        self.box_kind = nn.Parameter(torch.zeros(width))
         self.drop = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
             EncoderBlock(width, heads, dropout=dropout) for _ in range(layers)
@@ -119,7 +122,10 @@ class RegionEncoder(nn.Module):
     def forward(self, regions: RegionFeatures) -> Memory:
         """The memory of a batch of images, one entry a region."""
         where = self.box_embedding(regions.boxes)
-        features = self.drop(self.project(self.norm(regions.features)) + where)
+        if regions.kinds is not None:
+            where = where + regions.kinds.unsqueeze(-1) * self.box_kind
+        stored = regions.features.to(self.norm.weight.dtype)  # a store keeps 16-bit floats
+        features = self.drop(self.project(self.norm(stored)) + where)
         mask = regions.mask[:, None, None, :]
         for block in self.blocks:
             features = block(features, mask)

@@ -1,7 +1,6 @@
 """CaptioningModule: Lightning trains a captioner and scores what it writes."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -10,11 +9,13 @@ import torch
 from torch import Tensor, distributed, nn
 
 from vlm.data.augmentation import seed_of
-from vlm.data.datamodules import SPLITS_OF_STAGE, CaptionBatch, CaptionData
+from vlm.data.batches import CaptionBatch
+from vlm.data.datamodules import SPLITS_OF_STAGE, CaptionData
+from vlm.data.sets.guard import refuse_shared
 from vlm.decoding import BeamSearch, Decoded, SpecialTokens, Strategy
 from vlm.errors import InputError
 from vlm.explain.maps import CaptionMaps, replay
-from vlm.extract import extract, geometry_of
+from vlm.extract import geometry_of
 from vlm.metrics import CaptionScores, score_captions
 from vlm.models.backbone import FrozenBackbone
 from vlm.models.captioner import Captioner
@@ -135,16 +136,16 @@ class CaptioningModule(L.LightningModule):
         return self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
 
     def setup(self, stage: str) -> None:
-        """Checks all images of the stage, then has features extracted or files loaded."""
-        splits = SPLITS_OF_STAGE[stage]
+        """Checks all images of the stage, and that a store holds what the backbone would see."""
+        geometry, store = geometry_of(self.backbone), self.data.store
+        if store is not None:
+            store.require(self.backbone.name, self.backbone.hash, repr(geometry))
         if self.trainer.is_global_zero:
-            for split in splits:
+            for split in SPLITS_OF_STAGE[stage]:
                 self.data.check_images(split)
-        for split in splits:
-            if self.data.cache is None:
-                self.data.look_with(split, geometry_of(self.backbone))
-            else:
-                self._extract(split)
+            if stage == "fit":
+                refuse_shared(self.data.samples("train"), self.data.samples("val"), split="val")
+        self.data.look_with(geometry)
 
     def training_step(self, batch: CaptionBatch, index: int) -> Tensor:
         """The objective on one batch; its dropout is a pure function of (seed, step)."""
@@ -242,18 +243,6 @@ class CaptioningModule(L.LightningModule):
         regions = self.look(batch.images)
         device_tokens = torch.from_numpy(tokens).to(regions.features.device)
         return objective.loss(self.captioner, regions, device_tokens, ignored=ignored)
-
-    def _extract(self, split: str) -> None:
-        """Region features of a split, computed by the first process and read by all."""
-        paths = [sample.path for sample in self.data.samples(split)]
-        backbone = self.backbone.to(self.trainer.strategy.root_device)
-        cache = partial(
-            extract, backbone, paths, Path(str(self.data.cache)), workers=self.data.workers
-        )
-        if self.trainer.is_global_zero:
-            cache()
-        self.trainer.strategy.barrier("features")
-        self.data.look_with(split, cache())
 
     def _score(self, split: str) -> None:
         self.results = self._gathered(split)

@@ -24,7 +24,7 @@ from vlm.errors import InputError
 from vlm.models.backbone import LOCAL_DIR, FrozenBackbone
 
 SECTION = "vlm"
-FORMAT = 1
+FORMAT = 2
 PACKAGE = "vlm."
 Part = TypeVar("Part")
 
@@ -131,10 +131,14 @@ def read(path: str | Path) -> dict[str, Any]:
     recipe = content[SECTION]
     if not isinstance(recipe, dict) or not isinstance(recipe.get("format"), int):
         raise InputError(f"{path} has a recipe that cannot be read; train it anew")
+    if recipe["format"] < FORMAT:
+        raise InputError(
+            f"{path} has format {recipe['format']} of an earlier vlm, this one reads {FORMAT}; "
+            "train it anew"
+        )
     if recipe["format"] > FORMAT:
         raise InputError(
-            f"{path} has format {recipe['format']}, this vlm reads up to {FORMAT}; "
-            "install a newer vlm"
+            f"{path} has format {recipe['format']}, this vlm reads {FORMAT}; install a newer vlm"
         )
     if "hyper_parameters" in content:  # Lightning would let them make whatever they name
         raise InputError(f"{path} holds hyperparameters, which no vlm writes; do not trust it")

@@ -1,0 +1,171 @@
+"""``vlm prepare``: a public data set from its official places to files that training reads."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vlm.cli.arguments import Arguments
+from vlm.errors import InputError
+
+if TYPE_CHECKING:  # what follows loads torch, which --help can do without
+    from vlm.data.sets.entries import DataSet
+    from vlm.data.sets.places import Step
+
+NAMES = ("coco", "vqav2", "flickr8k", "flickr30k", "nocaps")
+PARTS = ("captions", "images")
+
+
+def main(verb: str, arguments: Sequence[str]) -> None:
+    """Prints the plan, carries it out, and tells what is there."""
+    options = _parser(verb).parse_args(arguments)
+    output = Path(options.output or Path("data") / options.set)
+
+    from vlm.data.sets.build import build
+    from vlm.data.sets.fetch import require_room
+    from vlm.data.sets.places import bytes_needed, carry_out
+    from vlm.data.sets.sources import SETS
+
+    entry = SETS[options.set]
+    given = _given_splits(entry, options)
+    steps = _plan(entry, options, output, given)
+    print(f"{entry.title}, to {output}")
+    print(_told(steps, output))
+    require_room(output, bytes_needed(steps))
+    if options.dry_run:
+        print("dry run: nothing was fetched or written")
+        return
+    for step in steps:
+        carry_out(step, output, _bar)
+    wrote = False
+    if options.only != "images":
+        files, wrote = build(entry, output, given=given, photos=options.only is None)
+        print(_summary(files, output))
+    if options.only != "captions":
+        print(f"images in {output / 'images'}")
+    if not wrote and all(step.there for step in steps):
+        print("all of it was there: nothing was fetched or written")
+    print(f"next: {entry.next_command.format(output=output, name=options.set)}")
+
+
+def _parser(verb: str) -> Arguments:
+    parser = Arguments(prog=f"vlm {verb}")
+    parser.add_argument("set", choices=NAMES)
+    parser.add_argument("--output", metavar="FOLDER", help="of the data set; default data/SET")
+    parser.add_argument(
+        "--from",
+        dest="places",
+        metavar="PLACE",
+        action="append",
+        default=[],
+        help="folder with archives or what was unpacked of them, which is used where it lies; or "
+        "address of a mirror, asked in place of the official ones; may be given several times",
+    )
+    parser.add_argument("--only", choices=PARTS, help="this part alone; default all")
+    parser.add_argument(
+        "--splits",
+        metavar="FILE",
+        nargs="+",
+        default=[],
+        help="your own copy of Karpathy's JSON, or lists of ids with train, val and test in names",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    return parser
+
+
+def _given_splits(entry: "DataSet", options: argparse.Namespace) -> list[Path]:
+    """The user's own files of splits."""
+    files = [Path(name) for name in options.splits]
+    if files and entry.splits is None:
+        raise InputError(f"{options.set} has official splits; leave --splits out")
+    if files and options.only == "images":
+        raise InputError("--only images writes no splits; leave --splits or --only out")
+    absent = [str(file) for file in files if not file.is_file()]
+    if absent:
+        raise InputError(f"file {absent[0]} does not exist; correct --splits")
+    return files
+
+
+def _plan(
+    entry: "DataSet", options: argparse.Namespace, output: Path, given: Sequence[Path]
+) -> "list[Step]":
+    """How each source that is asked for comes into place."""
+    from vlm.data.sets.build import needed
+    from vlm.data.sets.places import plan
+
+    mirrors = [place for place in options.places if place.startswith(("http://", "https://"))]
+    folders = [Path(place) for place in options.places if place not in mirrors]
+    gone = [str(folder) for folder in folders if not folder.is_dir()]
+    if gone:
+        raise InputError(
+            f"--from {gone[0]} is no folder and no http address; name one that is there"
+        )
+    sources = needed(entry, given, options.only)
+    return plan(sources, output, folders=folders, mirrors=mirrors)
+
+
+def _told(steps: "Sequence[Step]", output: Path) -> str:
+    """The plan as lines for people."""
+    from vlm.data.sets.fetch import free_bytes
+    from vlm.data.sets.places import bytes_needed
+
+    width = max(len(step.source.name) for step in steps)
+    rows = [
+        f"  {step.source.name:<{width}}  {_size(step.source.size):>9}  {_action(step)}"
+        for step in steps
+    ]
+    if not all(step.there for step in steps):
+        unknown = [step for step in steps if step.urls and step.source.size is None]
+        more = ", sizes marked ? not counted" if unknown else ""
+        rows += [
+            f"to fetch {_size(sum(step.to_fetch for step in steps))}{more}; room needed about "
+            f"{_size(bytes_needed(steps))}, free {_size(free_bytes(output))}"
+        ]
+    return "\n".join(rows)
+
+
+def _action(step: "Step") -> str:
+    if step.there:
+        return "there"
+    if step.links:
+        return f"link to {', '.join(str(path) for path in step.links.values())}"
+    if step.archive is not None:
+        return f"unpack {step.archive}"
+    if step.source.listed:
+        photos = sum(step.source.holds.values())
+        return f"fetch {photos - step.begun:,} of {photos:,} photos from {step.urls[0]}"
+    return f"{f'go on at {_size(step.begun)} with' if step.begun else 'fetch'} {step.urls[0]}"
+
+
+def _size(number: int | None) -> str:
+    if number is None:
+        return "?"
+    if number < 1_000:
+        return f"{number} B"
+    unit, name = next(pair for pair in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if number >= pair[0])
+    return f"{number / unit:,.1f} {name}"
+
+
+def _summary(files: Mapping[str, Mapping[str, int]], output: Path) -> str:
+    width = max(len(str(output / name)) for name in files)
+    return "\n".join(
+        f"{output / name!s:<{width}}  " + ", ".join(f"{n:,} {what}" for what, n in held.items())
+        for name, held in files.items()
+    )
+
+
+@contextmanager
+def _bar(title: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A progress bar on the error stream."""
+    from tqdm import tqdm
+
+    scaled = unit == "B"
+    with tqdm(desc=title, unit=unit, unit_scale=scaled, unit_divisor=1000, file=sys.stderr) as bar:
+
+        def show(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show

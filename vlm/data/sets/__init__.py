@@ -1,0 +1,1 @@
+"""Public data sets: from their official places to files that training reads."""

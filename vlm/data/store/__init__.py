@@ -1,0 +1,225 @@
+"""FeatureStore: region features of images, memory-mapped, with what they were made with."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vlm.data.store.manifest import read_manifest, shard_file
+from vlm.data.store.names import NameTable
+from vlm.data.store.shard import REMEDY, Shard, checksum, matches_checksum
+from vlm.errors import InputError
+from vlm.formats.ids import Id
+from vlm.regions import RegionFeatures, grid_boxes
+
+__all__ = ["FeatureStore"]
+
+
+class FeatureStore:
+    """Region features by image id, as ``vlm extract`` wrote them.
+
+    Reading takes no lock and keeps no file open but memory maps, so a store works in workers
+    however they are started. Opening reads the manifest alone, whatever the number of images.
+    An image's bytes are held against their checksum when a process first reads them.
+
+    Args:
+        path: of the store, kept as an absolute one.
+        views: how many of its views training draws from; view 0 is the clean one, which
+            everything else reads.
+
+    Attributes:
+        manifest: what the features were made with.
+
+    Raises:
+        InputError: if the folder is missing, no store, not finished, of a newer format, or has
+            fewer views.
+    """
+
+    def __init__(self, path: str | Path, *, views: int = 1) -> None:
+        self.path = str(Path(path).resolve())
+        self.views = views
+        folder = self._folder = Path(self.path)
+        self.manifest, found = read_manifest(folder)
+        if not 1 <= views <= self.manifest.views:
+            raise InputError(
+                f"store {path} has {self.manifest.views} views, asked for {views}; extract it "
+                f"with --views {views} or ask for fewer"
+            )
+        index = folder / "index"
+        try:
+            self._ids, self._files = NameTable(index, "ids"), NameTable(index, "files")
+            self._sizes = np.load(index / "sizes.npy", mmap_mode="r")
+            self._views = [_View(index, view) for view in range(self.manifest.views)]
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"the index of store {path} is damaged; run the same vlm extract again"
+            ) from error
+        self._skipped = {entry["image_id"]: entry["reason"] for entry in found["skipped"]}
+        self._shards: dict[tuple[int, int], Shard] = {}
+
+    def __len__(self) -> int:
+        return len(self._ids) - len(self._skipped)
+
+    def __iter__(self) -> Iterator[Id]:
+        return (key for key in self._ids if key not in self._skipped)
+
+    def __contains__(self, image_id: Id) -> bool:
+        return self._ids.find(image_id) is not None and image_id not in self._skipped
+
+    def __getitem__(self, image_id: Id) -> RegionFeatures:
+        """The clean view of one image, a batch of one, 16-bit floats.
+
+        Raises:
+            InputError: if the store has no such image.
+        """
+        return self.batch([self.row(image_id)])
+
+    def __reduce__(self) -> tuple:
+        """Another process maps the same files; pickling the maps would copy all features."""
+        return _reopened, (self.path, self.views)
+
+    def size(self, image_id: Id) -> tuple[int, int]:
+        """(height, width) of the original image in pixels.
+
+        Raises:
+            InputError: if the store has no such image.
+        """
+        height, width = self._sizes[self.row(image_id)]
+        return int(height), int(width)
+
+    def row(self, image_id: Id, file: str | None = None) -> int:
+        """Where an image stands, by its id or else by the name of its file.
+
+        Args:
+            image_id: of the image.
+            file: its name relative to the folder of images; the store may have been made from
+                that folder, which knows no ids, and must not hold another file under the id.
+
+        Raises:
+            InputError: if the store has no such image, or another file under its id.
+        """
+        row = self._ids.find(image_id)
+        if row is None and file is not None:
+            row = self._files.find(file)
+        if row is None:
+            raise InputError(
+                f"store {self.path} has no image {image_id!r}; extract one that has, "
+                "or leave the store out (data.store: null)"
+            )
+        if self._ids[row] in self._skipped:
+            why = self._skipped[self._ids[row]]
+            raise InputError(f"store {self.path} has no features of image {image_id!r}: {why}")
+        if file is not None and Path(str(self._files[row])).name != Path(file).name:
+            raise InputError(
+                f"store {self.path} knows image {image_id!r} as {self._files[row]}, not {file}; "
+                "it was made from other images"
+            )
+        return row
+
+    def require(self, backbone: str, backbone_hash: str, geometry: str) -> None:
+        """Holds that a backbone would see what the store holds.
+
+        Raises:
+            InputError: naming both, if it would not.
+        """
+        found, wanted = self.manifest, (backbone_hash, geometry)
+        if (found.backbone_hash, found.geometry) != wanted:
+            raise InputError(
+                f"store {self.path} holds features of backbone {found.backbone!r} "
+                f"({found.backbone_hash}, {found.geometry}), the model looks with {backbone!r} "
+                f"({backbone_hash}, {geometry}); extract a store with that one"
+            )
+
+    def batch(self, rows: Sequence[int], views: Sequence[int] | None = None) -> RegionFeatures:
+        """Several images as 16-bit floats, padded to the one with most regions.
+
+        Args:
+            rows: where they stand, see :meth:`row`.
+            views: of each; the clean one when not given.
+
+        Raises:
+            InputError: if a shard is missing, cut off, or its bytes have changed.
+        """
+        views = [0] * len(rows) if views is None else views
+        images = [self._image(row, view) for row, view in zip(rows, views, strict=True)]
+        counts = [len(sections[0]) for sections in images]
+        features = torch.empty(len(rows), max(counts), self.manifest.width, dtype=torch.float16)
+        for target, sections, count in zip(features, images, counts, strict=True):
+            self._decode(sections, target[:count])
+            target[count:] = 0
+        mask = torch.arange(max(counts)) < torch.tensor(counts)[:, None]
+        if self.manifest.grid is None:
+            boxes = _padded([sections[-2] for sections in images], max(counts))
+            return RegionFeatures(
+                features, boxes, mask, _padded([sections[-1] for sections in images], max(counts))
+            )
+        return RegionFeatures(features, self._grid_boxes(rows, views), mask)
+
+    def is_whole(self, view: int, shard: int) -> bool:
+        """Whether all bytes of a shard are those that were written; reads the whole file."""
+        return matches_checksum(shard_file(self._folder, view, shard))
+
+    def _image(self, row: int, view: int) -> list[NDArray]:
+        """The sections of one view of an image."""
+        number = row // self.manifest.shard
+        index = self._views[view]
+        rows = self.manifest.rows(number)
+        first = int(index.regions[rows.start])
+        shard = self._shards.get((view, number))
+        if shard is None:
+            total = int(index.regions[rows.stop]) - first
+            file = shard_file(self._folder, view, number)
+            shard = self._shards[view, number] = Shard(file, self.manifest.layout, total)
+        start = int(index.regions[row])
+        sections = shard.image(start - first, int(index.regions[row + 1]) - start)
+        index.check(row, sections, shard.file)
+        return sections
+
+    def _decode(self, sections: list[NDArray], target: Tensor) -> None:
+        """The features of an image into ``(N, D)`` 16-bit floats."""
+        if self.manifest.dtype == "float16":
+            np.copyto(target.numpy(), sections[0])
+        else:
+            codes, scales = (torch.from_numpy(section.copy()) for section in sections[:2])
+            target.copy_(codes).mul_(scales[:, None])
+
+    def _grid_boxes(self, rows: Sequence[int], views: Sequence[int]) -> Tensor:
+        """``(B, N, 4)``: the cells of each view's grid, wherever in the image its crop lies."""
+        crops = torch.from_numpy(
+            np.stack([self._views[view].crops[row] for row, view in zip(rows, views, strict=True)])
+        )[:, None]
+        corner, extent = crops[..., :2], crops[..., 2:] - crops[..., :2]
+        assert self.manifest.grid is not None
+        return corner.repeat(1, 1, 2) + grid_boxes(*self.manifest.grid) * extent.repeat(1, 1, 2)
+
+
+class _View:
+    """The index of one view, memory-mapped, and which of its images were checked already."""
+
+    def __init__(self, index: Path, view: int) -> None:
+        self.regions: NDArray[np.int64] = np.load(index / f"regions-{view}.npy", mmap_mode="r")
+        self.crops: NDArray[np.float32] = np.load(index / f"crops-{view}.npy", mmap_mode="r")
+        self._checksums = np.load(index / f"checksums-{view}.npy", mmap_mode="r")
+        self._checked = np.zeros(len(self._checksums), bool)
+
+    def check(self, row: int, sections: list[NDArray], file: Path) -> None:
+        """Holds an image's bytes against their checksum, once."""
+        if not self._checked[row]:
+            if checksum(sections) != self._checksums[row]:
+                raise InputError(f"shard {file} has changed since it was written; {REMEDY}")
+            self._checked[row] = True
+
+
+def _padded(arrays: Sequence[NDArray], length: int) -> Tensor:
+    """Arrays of different lengths as one, zeros behind them."""
+    result = np.zeros((len(arrays), length, *arrays[0].shape[1:]), arrays[0].dtype)
+    for target, array in zip(result, arrays, strict=True):
+        target[: len(array)] = array
+    return torch.from_numpy(result)
+
+
+def _reopened(path: str, views: int) -> FeatureStore:
+    return FeatureStore(path, views=views)

@@ -1,0 +1,230 @@
+"""Extraction: what a store shall hold, what that costs, and the work itself."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+from lightning.fabric import Fabric
+from torch import distributed
+from tqdm import tqdm
+
+from vlm.data.augmentation import RandomView
+from vlm.data.images import refuse
+from vlm.data.store import FeatureStore
+from vlm.data.store.manifest import Manifest, shard_file
+from vlm.data.store.shard import Regions, ShardWriter
+from vlm.data.store.writer import Part, StoreWriter
+from vlm.errors import InputError
+from vlm.extract.loading import Batch, LoadedView, ViewLoader
+from vlm.extract.looking import geometry_of, look
+from vlm.formats.detections import Box
+from vlm.formats.ids import Id
+from vlm.formats.image_list import ListedImage
+from vlm.models.backbone import FrozenBackbone
+from vlm.models.timm_source import LOCAL_DIR
+
+SHARD = 4  # batches in each shard, which is all that a kill can cost
+
+
+class Extraction:
+    """Images, the backbone that looks at them, and the store that keeps what it saw.
+
+    Args:
+        images: that the store shall hold.
+        backbone: that looks.
+        output: folder of the store.
+        dtype: of the stored numbers: ``float16``, or ``int8`` with a scale a region.
+        views: of each image; view 0 is the clean one.
+        augmentation: of the other views.
+        seed: of the other views.
+        boxes: by id, in pixels of the original images; with them regions are the cells of the
+            grid and then the boxes.
+        boxes_origin: of the boxes, for the manifest.
+        batch_size: images that are looked at together; four batches make a shard.
+        fabric: Lightning's, which gives device, precision and processes.
+
+    Raises:
+        InputError: if an option is out of range, or ``output`` holds something else.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[ListedImage],
+        backbone: FrozenBackbone,
+        output: Path,
+        *,
+        dtype: str = "float16",
+        views: int = 1,
+        augmentation: RandomView = RandomView(),  # noqa: B008  frozen
+        seed: int = 0,
+        boxes: Mapping[Id, Sequence[Box]] | None = None,
+        boxes_origin: str = "",
+        batch_size: int = 32,
+        fabric: Fabric | None = None,
+    ) -> None:
+        if min(views, batch_size) < 1 or dtype not in ("float16", "int8"):
+            raise InputError(
+                "expected at least 1 view, batches of at least 1 image, and float16 or int8, got "
+                f"views={views}, batch_size={batch_size}, dtype={dtype}"
+            )
+        self.images = images
+        self.backbone = backbone
+        self.fabric = fabric or Fabric(devices=1)
+        self.loader = ViewLoader(images, geometry_of(backbone), augmentation, seed, boxes)
+        self.manifest = Manifest(
+            backbone=_portable(backbone.name),
+            backbone_hash=backbone.hash,
+            geometry=repr(self.loader.geometry),
+            precision=str(self.fabric.strategy.precision.precision),
+            dtype=dtype,
+            width=backbone.width,
+            grid=backbone.grid if boxes is None else None,
+            boxes=boxes_origin,
+            images=len(images),
+            images_hash=_hash(images),
+            views=views,
+            augmentation=repr(augmentation) if views > 1 else "",
+            seed=seed if views > 1 else 0,
+            batch=batch_size,
+            shard=batch_size * SHARD,
+        )
+        self.writer = StoreWriter(output, self.manifest)
+
+    def run(self, *, workers: int = 0, skip_corrupt: bool = False) -> FeatureStore:
+        """Does what is left to do; every process of the fabric calls this.
+
+        Args:
+            workers: processes that decode images, in each process.
+            skip_corrupt: whether images that cannot be used are left out and listed in the
+                manifest.
+
+        Raises:
+            InputError: naming every image that cannot be used, if they are not skipped; or if
+                the store cannot be written, or is being written by somebody else. All shards
+                that were finished stay.
+        """
+        fabric, writer = self.fabric, self.writer
+        with ExitStack() as stack:
+            self._in_turn(lambda: self._begin(stack))
+            missing: list[Part] = fabric.broadcast(writer.missing())
+            mine = missing[fabric.global_rank :: fabric.world_size]
+            complaints, told = [], ""
+            try:
+                complaints = self._work(mine, workers, skip_corrupt=skip_corrupt)
+            except (InputError, OSError) as error:
+                told = self._sentence(error)
+            self._refuse_together(complaints, told)
+            ids, names = [i.image_id for i in self.images], [i.name for i in self.images]
+            self._in_turn(lambda: writer.finish(ids, names))
+        return FeatureStore(writer.folder, views=self.manifest.views)
+
+    def _begin(self, stack: ExitStack) -> None:
+        stack.enter_context(self.writer.lock())
+        self.writer.begin()
+
+    def _in_turn(self, act: Callable[[], None]) -> None:
+        """The first process acts, and all of them hear if it could not."""
+        told = ""
+        if self.fabric.is_global_zero:
+            try:
+                act()
+            except (InputError, OSError) as error:
+                told = self._sentence(error)
+        if told := self.fabric.broadcast(told):
+            raise InputError(told)
+
+    def _refuse_together(self, complaints: list[str], told: str) -> None:
+        """What went wrong in any process goes wrong in all, in the same words."""
+        parts = [(complaints, told)]
+        if self.fabric.world_size > 1:
+            parts = [([], "")] * self.fabric.world_size
+            distributed.all_gather_object(parts, (complaints, told))
+        if sentences := [sentence for _, sentence in parts if sentence]:
+            raise InputError(sentences[0])
+        every = [complaint for part, _ in parts for complaint in part]
+        refuse(every, images=len(self.images), origin="the list (--skip-corrupt leaves them out)")
+
+    def _sentence(self, error: Exception) -> str:
+        if isinstance(error, InputError):
+            return str(error)
+        reason = getattr(error, "strerror", None) or error
+        return (
+            f"store {self.writer.folder} cannot be written ({reason}); make room or mend that, "
+            "and run the same command again: what is finished stays"
+        )
+
+    def _work(self, parts: Sequence[Part], workers: int, *, skip_corrupt: bool) -> list[str]:
+        """Looks at this process's parts and writes each when it is whole.
+
+        Returns:
+            a sentence for each image that cannot be used; their parts are not written.
+        """
+        complaints: list[str] = []
+        gathered = ShardWriter(self.manifest.layout)
+        whole, writing = True, Future()
+        writing.set_result(None)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            for batch in self._batches(parts, workers):
+                bad = [view for view in batch.views if isinstance(view, str)]
+                if bad and not skip_corrupt:
+                    complaints += bad
+                    whole = False
+                if whole:
+                    self._add(gathered, batch)
+                if batch.last:
+                    writing.result()  # one shard is written while the next one is looked at
+                    if whole:
+                        file = shard_file(self.writer.folder, *batch.part)
+                        writing = pool.submit(gathered.write, file)
+                    gathered, whole = ShardWriter(self.manifest.layout), True
+            writing.result()
+        return complaints
+
+    def _batches(self, parts: Sequence[Part], workers: int) -> Iterator[Batch]:
+        """Loaded batches, with a progress bar in the first process."""
+        total = sum(len(self.manifest.rows(part.shard)) for part in parts)
+        name = self.backbone.name.rpartition("/")[2]
+        with tqdm(
+            total=total * self.fabric.world_size,
+            desc=f"features of {name}",
+            unit=" images",
+            disable=not self.fabric.is_global_zero,
+        ) as progress:
+            for batch in self.loader.batches(parts, self.manifest, workers=workers):
+                yield batch
+                progress.update(len(batch.views) * self.fabric.world_size)
+
+    def _add(self, gathered: ShardWriter, batch: Batch) -> None:
+        """Looks at a batch and adds what it shows."""
+        good = [view for view in batch.views if not isinstance(view, str)]
+        seen = iter(self.look(good) if good else [])
+        for view in batch.views:
+            if isinstance(view, str):
+                gathered.skip(view)
+            else:
+                gathered.add(next(seen), size=view.size, crop=view.crop)
+
+    def look(self, views: Sequence[LoadedView]) -> list[Regions]:
+        """What the backbone sees in loaded views, which it looks at together."""
+        self.backbone.to(self.fabric.device)
+        with self.fabric.autocast():
+            return look(self.backbone, views, with_boxes=self.manifest.grid is None)
+
+
+def _portable(backbone: str) -> str:
+    """The name of a backbone without the place of its folder, which differs by machine."""
+    return LOCAL_DIR + Path(backbone).name if backbone.startswith(LOCAL_DIR) else backbone
+
+
+def _hash(images: Sequence[ListedImage]) -> str:
+    """Of a list of images: ids, names and file sizes, 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for image in images:
+        try:
+            size = image.path.stat().st_size
+        except OSError:
+            size = -1  # told when its turn comes
+        digest.update(f"{image.image_id!r} {image.name} {size}\n".encode(errors="surrogatepass"))
+    return digest.hexdigest()[:16]

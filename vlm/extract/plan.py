@@ -1,0 +1,109 @@
+"""The plan of an extraction: images, bytes and time, before anything is done."""
+
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from vlm.data.store.manifest import shard_file
+from vlm.errors import InputError
+from vlm.extract.extraction import Extraction
+
+
+class Plan(NamedTuple):
+    """What an extraction takes.
+
+    Attributes:
+        images: that the store will hold.
+        views: of each.
+        left: views over all images that are still to be looked at.
+        bytes: of the finished store, at most.
+        free: bytes on its disk.
+        rate: views a second that this machine looks at, decoding included; 0 if nothing is left.
+    """
+
+    images: int
+    views: int
+    left: int
+    bytes: int
+    free: int
+    rate: float
+
+    def __str__(self) -> str:
+        views = f" x {self.views} views" if self.views > 1 else ""
+        size = f"{self.images:,} images{views}, {_size(self.bytes)} on disk"
+        free = f"({_size(self.free)} free)"
+        if not self.left:
+            return f"{size} {free}: all there already"
+        if not self.rate:
+            return f"{size} {free}; {self.left:,} to look at"
+        time_left = _duration(self.left / self.rate)
+        return f"{size} {free}; {self.left:,} to look at, {self.rate:.1f}/s: {time_left}"
+
+
+def plan(extraction: Extraction, *, workers: int = 0) -> Plan:
+    """What is left to do, timed on the first images.
+
+    Args:
+        extraction: that is planned.
+        workers: processes that will decode images.
+
+    Raises:
+        InputError: if the disk has not the room.
+    """
+    manifest, writer = extraction.manifest, extraction.writer
+    left = sum(len(manifest.rows(part.shard)) for part in writer.missing())
+    total = manifest.images * manifest.views * _image_bytes(extraction)
+    files = [shard_file(writer.folder, *part) for part in writer.parts()]
+    done = sum(file.stat().st_size for file in files if file.is_file())
+    place = _existing(writer.folder)
+    free = shutil.disk_usage(place).free
+    if total - done > free:
+        raise InputError(
+            f"the store needs {total - done:,} more bytes, the disk of {place} has {free:,} "
+            "free; make room, name another --output, or halve it by --dtype int8"
+        )
+    rate = _rate(extraction, workers) if left else 0.0
+    return Plan(manifest.images, manifest.views, left, total, free, rate)
+
+
+def _rate(extraction: Extraction, workers: int) -> float:
+    """Views a second over the first images, the first pass not counted."""
+    loaded, start = [], time.perf_counter()
+    for row in range(min(extraction.manifest.batch, len(extraction.images))):
+        with suppress(InputError):  # told when its turn comes
+            loaded.append(extraction.loader.load(row, 0))
+    if not loaded:
+        return 0.0
+    decoding = (time.perf_counter() - start) / len(loaded)
+    extraction.look(loaded)
+    start = time.perf_counter()
+    extraction.look(loaded)
+    looking = (time.perf_counter() - start) / len(loaded)
+    seconds = max(looking, decoding / workers) if workers else looking + decoding
+    return extraction.fabric.world_size / seconds
+
+
+def _image_bytes(extraction: Extraction) -> int:
+    """Of one view of an image on the disk, at most."""
+    (rows, columns), boxes = extraction.backbone.grid, extraction.loader.boxes
+    most = max(map(len, boxes.values()), default=0) if boxes else 0
+    return (rows * columns + most) * extraction.manifest.layout.region_bytes
+
+
+def _existing(folder: Path) -> Path:
+    """The folder itself, or the nearest one above it that is there."""
+    return next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+
+
+def _size(size: int) -> str:
+    """For people: 12 MB, 1.9 GB."""
+    return f"{size / 1e6:,.0f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"
+
+
+def _duration(seconds: float) -> str:
+    """For people: 40 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
