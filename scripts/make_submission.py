@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from vlm.cli.arguments import Arguments
 from vlm.errors import InputError
 from vlm.formats.questions import read_split
 from vlm.formats.submission import (
@@ -67,23 +68,23 @@ def check(given: argparse.Namespace) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the files written; 2, and a sentence each on what is wrong, else."""
-    given = _parser().parse_args(arguments)
     try:
+        given = _parser().parse_args(arguments)
         if given.command != "check":
             print(*make(given), sep="\n")
             return 0
         faults = check(given)
+        if not faults:
+            print(f"{given.file} can be handed in")
     except InputError as error:
         faults = [str(error)]
     for fault in faults:
         print(f"make_submission: error: {fault}", file=sys.stderr)
-    if not faults:
-        print(f"{given.file} can be handed in")
     return 2 if faults else 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+def _parser() -> Arguments:
+    parser = Arguments(description=(__doc__ or "").split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     captions = commands.add_parser("captions", help="COCO captions of val2014 and test2014")
     _add_files(captions, 2)

@@ -106,12 +106,21 @@ def test_a_check_tells_every_fault_in_a_line(capsys):
     [
         (CAPTIONS.replace("results_test", "none") + WRITE, "none.json does not exist"),
         (CAPTIONS.replace("info_test", "info_val") + WRITE, "results_test.json lacks image_id 5"),
-        (CAPTIONS.replace("info_test", "questions") + WRITE, "questions.json is a VQA file"),
+        (
+            CAPTIONS.replace("info_test", "questions") + WRITE,
+            "questions.json is a VQA questions file",
+        ),
         (CAPTIONS + WRITE.replace("tiny", "a/b"), "expected an algorithm's name"),
-        (CAPTIONS + WRITE.replace(" out", " old.json"), "cannot write to old.json (File exists)"),
+        (
+            CAPTIONS + WRITE.replace(" out", " old.json"),
+            "as 'old.json' is a file and no folder; give",
+        ),
         (ANSWERS.replace("questions.json", "info_val.json") + WRITE, "got no data_subtype"),
         ("check none.json --ids info_val.json", "none.json does not exist"),
-        ("check answers.json --questions info_val.json", "is not a VQA questions file"),
+        (
+            "check answers.json --questions info_val.json",
+            "info_val.json has no 'questions'; expected",
+        ),
     ],
 )
 def test_bad_input_is_told_in_one_sentence_and_nothing_written(line, reason, folder, capsys):
@@ -122,6 +131,22 @@ def test_bad_input_is_told_in_one_sentence_and_nothing_written(line, reason, fol
     assert printed.err.count("\n") == 1
     assert reason in printed.err
     assert {path.name for path in folder.iterdir()} == set(CONTENT)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("", "the following arguments are required: command; see "),
+        ("draw", "argument command: invalid choice: 'draw'"),
+        ("check a.json", "one of the arguments --ids --questions is required; see "),
+        (CAPTIONS.replace(" info_test.json", "") + WRITE, "argument --ids: expected 2 arguments"),
+    ],
+)
+def test_wrong_options_are_told_in_one_sentence(line, reason, capsys):
+    assert run(line) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"make_submission: error: {reason}")
+    assert printed.count("\n") == 1
 
 
 def test_runs_as_a_program():

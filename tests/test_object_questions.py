@@ -78,10 +78,47 @@ def test_bad_options_are_told(instances: Path, capsys, options: list[str], told:
 
 def test_a_folder_that_is_a_file_is_told(instances: Path, capsys):
     assert main([str(instances), "--each", "1", "--output", str(instances / "pope.jsonl")]) == 2
-    assert "pope.jsonl cannot be written (" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"pope.jsonl' cannot be written, as '{instances}' is a file and no folder;" in error
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--strategy", "rare"], "argument --strategy: invalid choice: 'rare'"),
+        (["--each", "many"], "argument --each: invalid int value: 'many'"),
+        (["--sed", "3"], "unrecognized arguments: --sed 3"),
+        ([], "the following arguments are required: instances, --output"),
+    ],
+)
+def test_wrong_options_are_told_in_one_sentence(capsys, given: list[str], told: str):
+    assert main([*(["a.json", "--output", "b"] if given else []), *given]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"object_questions: error: {told}")
+    assert error.count("\n") == 1
+    assert "; see " in error
+
+
+def test_nameless_categories_are_told(instances: Path, tmp_path: Path, capsys):
+    tree = json.loads(instances.read_text())
+    tree["categories"][1]["name"] = None
+    instances.write_text(json.dumps(tree))
+    assert main([str(instances), "--output", str(tmp_path / "pope.jsonl")]) == 2
+    told = "expected text as 'name' of entry 2 of 'categories' (id 1), got null; correct it"
+    assert told in capsys.readouterr().err
+
+
+def test_images_without_a_file_name_are_asked_about_by_id(instances: Path, tmp_path: Path):
+    tree = json.loads(instances.read_text())
+    tree["images"] = [{"id": 7.0, "file_name": None}, {"id": 5}, {"id": 3, "file_name": "3.jpg"}]
+    instances.write_text(json.dumps(tree))
+    assert main([str(instances), "--each", "1", "--output", str(tmp_path / "pope.jsonl")]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "pope.jsonl").read_text().splitlines()]
+    assert [row["image"] for row in rows[::2]] == [7, 5, "3.jpg"]
+    assert "7.0" not in (tmp_path / "pope.jsonl").read_text()
 
 
 def test_captions_are_no_instances(tmp_path: Path, capsys):
     (tmp_path / "captions.json").write_text('{"images": [], "annotations": []}')
     assert main([str(tmp_path / "captions.json"), "--output", str(tmp_path / "out")]) == 2
-    assert "is not a whole COCO instances file" in capsys.readouterr().err
+    assert "has no 'categories'; expected 'images' with id" in capsys.readouterr().err

@@ -138,6 +138,11 @@ def test_a_system_against_itself(folder, capsys):
         assert (row["difference"], row["interval"], row["p_value"]) == (0, [0, 0], 1)
 
 
+def test_a_family_stands_for_its_scores(folder, capsys):
+    record = told(capsys, "a", "b", "--metrics", "BLEU,CIDEr-D")
+    assert list(record["metrics"]) == [*(f"BLEU-{n}" for n in (1, 2, 3, 4)), "CIDEr-D"]
+
+
 def test_chosen_metrics_alone(folder, capsys):
     record = told(capsys, "a", "b", "--metrics", "CIDEr,BLEU-1")
     assert list(record["metrics"]) == ["BLEU-1", "CIDEr"]
@@ -157,7 +162,7 @@ def test_digit_strings_are_ids_and_odd_captions_are_written(folder, capsys):
 def test_ids_of_one_side_are_named_with_their_file(folder, capsys):
     files = ["a.json", "b.json", "--references", "references.json", "--output", "m.json"]
     (folder / "b.json").write_text(results({key: B[key] for key in (7, 13)}))
-    assert "images 11 have references but no caption in b.json; both" in refused(capsys, *files)
+    assert "image 11 has references but no caption in b.json; both" in refused(capsys, *files)
     (folder / "b.json").write_text(results(B | {17: "a", 19: "b"}))
     sentence = refused(capsys, *files)
     assert "images 17, 19 have a caption in b.json but no references; both" in sentence
@@ -176,10 +181,17 @@ def test_ids_of_one_side_are_named_with_their_file(folder, capsys):
         (["a", "b", "--bogus"], "unrecognized arguments: --bogus"),
         (["a", "b", "--samples", "many"], "invalid int value: 'many'"),
         (["a", "b", "--samples", "0"], "expected 1 or more samples"),
-        (["a", "b", "--metrics", "BLEU-4,SPICE"], "no metric SPICE to compare in; choose of"),
+        (
+            ["a", "b", "--metrics", "BLEU-4,SPICE"],
+            "names SPICE, which is not here; choose of BLEU, BLEU-1,",
+        ),
+        (["a", "b", "--metrics", ""], "expected names parted by single commas, got ''; choose of"),
         (["a", "d"], "file d does not exist"),
         (["a", "empty"], "folder empty holds no results.json; give a result file, or"),
         (["a", "a", "--", "b"], "system a has a twice; give each run once"),
+        (["a", "./a.json", "a.json", "--", "b"], "has a.json twice, also as ./a.json; give each"),
+        (["a", "b", "--output", "b/results.json"], "--output names b/results.json, which is read"),
+        (["a", "b", "--output", "empty"], "'empty' is there and no file"),
         (["a", "references.json"], "references.json is not a result file"),
     ],
 )
@@ -189,6 +201,7 @@ def test_what_cannot_be_compared(folder, capsys, arguments, sentence):
 
 
 def test_references_are_needed(folder, capsys):
+    assert "expected two systems, as A B or as A ... -- B ..., got a" in refused(capsys, "a")
     assert "expected --references FILE" in refused(capsys, "a", "--", "b")
     assert "expected one argument" in refused(capsys, "a", "--references", "--", "b")
 

@@ -74,6 +74,7 @@ def test_scores_are_those_of_score_captions(folder, capsys):
     assert f"{100 * scores.corpus['CIDEr-D']:.1f}" in shown
     assert f"signature: {scores.signature}" in shown
     assert "METEOR not computed: needs Java 8+, pip install vlm[java]" in shown
+    assert ", then --metrics METEOR\n" in shown
 
 
 def test_nasty_captions_through_the_command(tmp_path):
@@ -109,9 +110,8 @@ def test_chosen_metrics_alone(folder):
 
 
 def test_unknown_metric(folder, capsys):
-    assert "no caption metric BLEURT; choose of BLEU, " in refused(
-        capsys, folder, "--metrics", "BLEU,BLEURT"
-    )
+    told = refused(capsys, folder, "--metrics", "BLEU,BLEURT")
+    assert "--metrics names BLEURT, which is not here; choose of BLEU, BLEU-1, " in told
 
 
 def test_missing_foreign_and_doubled_ids_are_named(folder, capsys):
@@ -120,7 +120,9 @@ def test_missing_foreign_and_doubled_ids_are_named(folder, capsys):
     assert "lacks image_id 13; add them, or score a part" in refused(capsys, folder)
     rows += [{"image_id": key, "caption": "a"} for key in (13, 17)]
     (folder / "results.json").write_text(json.dumps(rows))
-    assert "has, without references, image_id 17; remove them" in refused(capsys, folder)
+    assert "has image_id 17, which the references do not list; remove them" in refused(
+        capsys, folder
+    )
     rows[3] = {"image_id": 13, "caption": "b"}
     (folder / "results.json").write_text(json.dumps(rows))
     assert "more than once: 13" in refused(capsys, folder)
@@ -158,7 +160,7 @@ def test_a_split_of_lines(folder, capsys):
     assert evaluate(folder, "--split", str(folder / "split.txt")) == 0
     assert "2 of 3 images" in capsys.readouterr().out
     (folder / "split.json").write_text("[7, 99]")
-    assert "has, without references, image_id 99" in refused(
+    assert "has image_id 99, which the references do not list" in refused(
         capsys, folder, "--split", "split.json"
     )
 
@@ -254,6 +256,19 @@ def test_nothing_that_can_be_computed_is_told(folder, capsys, monkeypatch):
     assert json.loads((folder / "m.json").read_text())["scores"] == {}
 
 
+def test_help_is_light():
+    code = """
+import sys, vlm.cli
+try:
+    vlm.cli.main(["evaluate", "--help"])
+except SystemExit:
+    print({"torch", "numpy"} & {*sys.modules})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("set()\n")
+    assert "every class of the instances" in " ".join(done.stdout.split())
+
+
 def test_synonyms_need_instances(folder, capsys):
     assert "needs --instances FILE" in refused(capsys, folder, "--synonyms", "table.json")
 
@@ -271,7 +286,7 @@ def test_odd_domains_and_ids_of_references(folder, capsys):
     assert evaluate(folder) == 0
     tree["images"][0]["id"] = None
     (folder / "references.json").write_text(json.dumps(tree))
-    assert "None is no id" in refused(capsys, folder)
+    assert "'id' of entry 1 of 'images', got null" in refused(capsys, folder)
 
 
 @pytest.mark.parametrize("target", [".", "", "/dev/null"])

@@ -56,6 +56,16 @@ def test_captions_need_no_file_name(tmp_path):
     assert read_captions(written(tmp_path, content), IMAGES)[1].path == IMAGES / "7"
 
 
+def test_whole_numbers_with_a_point_are_ids(tmp_path):
+    content = spoilt(
+        lambda tree: [row.update(image_id=float(row["image_id"])) for row in tree["annotations"]]
+    )
+    content["images"][0]["id"] = 11.0
+    assert read_captions(written(tmp_path, content), IMAGES) == read_captions(
+        written(tmp_path, tree(), "b.json"), IMAGES
+    )
+
+
 def test_annotations_may_be_missing(tmp_path):
     content = {"images": tree()["images"]}
     assert [s.captions for s in read_captions(written(tmp_path, content), IMAGES)] == [(), ()]
@@ -72,19 +82,19 @@ VQA_ROW = {"image_id": 7, "question_id": 70, "answers": []}
 WRONG = {
     "absent image": (
         spoilt(lambda t: t["annotations"][1].update(image_id=5)),
-        " has a caption for image 5, which it does not list; add the image or remove the caption",
+        " has captions for image 5, which it does not list; add the image or remove the captions",
     ),
     "null caption": (
         spoilt(lambda t: t["annotations"][1].update(caption=None)),
-        ": image 11 has the caption None; expected text, write one or remove the entry",
+        ": expected text as 'caption' of entry 2 of 'annotations' (id 2), got null; correct it",
     ),
     "number as caption": (
         spoilt(lambda t: t["annotations"][1].update(caption=3)),
-        ": image 11 has the caption 3; expected text, write one or remove the entry",
+        ": expected text as 'caption' of entry 2 of 'annotations' (id 2), got 3; correct it",
     ),
     "half a letter": (
         spoilt(lambda t: t["annotations"][1].update(caption="a \ud83d")),
-        r": image 11 has the caption 'a \ud83d'; expected text, write one or remove the entry",
+        ": expected text as 'caption' of entry 2 of 'annotations' (id 2), got \"a \\ud83d\"; ",
     ),
     "doubled image": (
         spoilt(lambda t: t["images"].append(t["images"][0])),
@@ -100,7 +110,7 @@ WRONG = {
     ),
     "instances": (
         spoilt(lambda t: t.update(annotations=[{"image_id": 7, "category_id": 1, "bbox": []}])),
-        f" is an instances file, not a COCO captions file{FORM}",
+        f" is a COCO instances file, not a COCO captions file{FORM}",
     ),
     "keypoints, say": (
         spoilt(lambda t: t.update(annotations=[{"image_id": 7, "keypoints": []}])),
@@ -111,26 +121,52 @@ WRONG = {
         f" is a list of results, not a COCO captions file{FORM}",
     ),
     "list": ([], f" is a list, not a COCO captions file{FORM}"),
-    "number": (3, f" is a single value, not a COCO captions file{FORM}"),
+    "number": (3, f" is a single value, 3, not a COCO captions file{FORM}"),
     "VQA questions": (
         {"questions": [VQA_ROW]},
-        f" is a VQA file, not a COCO captions file{FORM}",
+        f" is a VQA questions file, not a COCO captions file{FORM}",
     ),
     "VQA answers": (
         {"annotations": [VQA_ROW]},
-        f" is a VQA file, not a COCO captions file{FORM}",
+        f" is a VQA annotations file, not a COCO captions file{FORM}",
     ),
     "no images": (
         {"annotations": tree()["annotations"]},
-        f" is without 'images', not a COCO captions file{FORM}",
+        f" has no 'images'{FORM}",
+    ),
+    "null annotations": (
+        spoilt(lambda t: t.update(annotations=None)),
+        f" has null as 'annotations' and no list{FORM}",
+    ),
+    "texts as annotations": (
+        spoilt(lambda t: t.update(annotations=["a", "b"])),
+        ": entry 1 of 'annotations' is \"a\", not an object with 'image_id'; correct it and 1 more",
+    ),
+    "texts as images": (
+        spoilt(lambda t: t.update(images=["a.jpg"])),
+        ": entry 1 of 'images' is \"a.jpg\", not an object with 'id'; correct it",
+    ),
+    "no image_id": (
+        spoilt(lambda t: [row.pop("image_id") for row in t["annotations"][1:]]),
+        ": entry 2 of 'annotations' (id 2) has no 'image_id'; add it and 1 more",
+    ),
+    "list as id": (
+        spoilt(lambda t: t["annotations"][0].update(image_id=[7])),
+        ": expected a whole number or a text as 'image_id' of entry 1 of 'annotations' (id 1), "
+        "got a list; correct it",
+    ),
+    "no number as id": (
+        spoilt(lambda t: [row.update(id=float("nan")) for row in t["images"]]),
+        ": expected a whole number or a text as 'id' of entry 1 of 'images', got NaN; correct it "
+        "and 1 more",
     ),
     "no id": (
         spoilt(lambda t: t["images"][1].pop("id")),
-        f" is not a whole COCO captions file (KeyError('id')){FORM}",
+        ": entry 2 of 'images' has no 'id'; add it",
     ),
     "number as file name": (
         spoilt(lambda t: t["images"][1].update(file_name=5)),
-        " is not a whole COCO captions file (TypeError(",
+        ": expected text as 'file_name' of entry 2 of 'images' (id 7), got 5; correct it",
     ),
     "no image": (
         {"images": [], "annotations": []},
@@ -181,21 +217,30 @@ FORM_OF_LINES = 'expected {"image": "a.jpg", "captions": ["..."]}, got '
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ('{"image": "b.jpg", "capt', FORM_OF_LINES),
-        ('{"file": "b.jpg"}', FORM_OF_LINES),
-        ('{"image": 3}', FORM_OF_LINES),
-        ('"b.jpg"', FORM_OF_LINES),
-        ('["b.jpg"]', FORM_OF_LINES),
-        ('{"image": "b.jpg", "captions": "a dog"}', FORM_OF_LINES),
-        ('{"image": "b.jpg", "captions": [5]}', "image b.jpg has the caption 5; expected text"),
-        ('{"image": "b.jpg", "captions": [null]}', "image b.jpg has the caption None; expected"),
+        ('{"file": "b.jpg"}', "an object without 'image'"),
+        ('{"image": 3}', "3 as 'image'"),
+        ('{"image": ""}', "\"\" as 'image'"),
+        ('{"image": "b.jpg", "id": 4.5}', "4.5 as 'id'"),
+        ('"b.jpg"', '"b.jpg"'),
+        ('["b.jpg"]', "a list"),
+        ('{"image": "b.jpg", "captions": "a dog"}', "\"a dog\" as 'captions'"),
+        ('{"image": "b.jpg", "captions": [5]}', "5 as a caption"),
+        ('{"image": "b.jpg", "captions": ["a", null]}', "null as a caption"),
     ],
 )
 def test_a_wrong_line_is_told_by_its_number(tmp_path, line, reason):
     file = written(tmp_path, f'{{"image": "a.jpg"}}\n\n{line}\n{{"image": "c.jpg"}}', "a.jsonl")
-    with pytest.raises(InputError, match="^" + re.escape(f"{file}, line 3: {reason}")) as told:
+    with pytest.raises(
+        InputError,
+        match=f"^{re.escape(f'{file}, line 3: {FORM_OF_LINES}{reason}')}; correct the line$",
+    ):
         read_captions(file, IMAGES)
-    assert "\n" not in str(told.value)
+
+
+def test_half_a_line_is_told(tmp_path):
+    file = written(tmp_path, '{"image": "a.jpg"}\n{"image": "b.jpg", "capt', "a.jsonl")
+    with pytest.raises(InputError, match=r"a\.jsonl, line 2 is not whole JSON \(.*been cut off"):
+        read_captions(file, IMAGES)
 
 
 def test_doubled_lines_are_told(tmp_path):
@@ -234,9 +279,9 @@ def test_real_captions_are_read(shared, data, split, photos, each):
 @pytest.mark.parametrize(
     ("file", "reason"),
     [
-        ("coco/annotations/instances_val.json", "is an instances file"),
-        ("coco/annotations/vqa_questions_val.json", "is a VQA file"),
-        ("coco/annotations/vqa_annotations_val.json", "is a VQA file"),
+        ("coco/annotations/instances_val.json", "is a COCO instances file"),
+        ("coco/annotations/vqa_questions_val.json", "is a VQA questions file"),
+        ("coco/annotations/vqa_annotations_val.json", "is a VQA annotations file"),
         ("coco_val2017/captions_val2017_vinvl_results.json", "is a list of results"),
     ],
 )

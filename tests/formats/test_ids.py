@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm.errors import InputError
-from vlm.formats.ids import as_listed, is_id, refuse_doubles, shown
+from vlm.formats.ids import as_id, as_listed, is_id, refuse_doubles, shown
 
 
 @pytest.mark.parametrize("value", [0, -3, 42, "42", "a.jpg", " "])
@@ -19,6 +19,21 @@ def test_numbers_and_texts_are_ids(value):
 @pytest.mark.parametrize("value", [True, False, None, 4.0, "", [4], {}])
 def test_other_values_are_none(value):
     assert not is_id(value)
+
+
+@pytest.mark.parametrize(("value", "key"), [(724.0, 724), (-0.0, 0), (7, 7), ("7.0", "7.0")])
+def test_a_whole_number_with_a_point_is_that_number(value, key):
+    assert as_id(value) == key
+    assert type(as_id(value)) is type(key)
+
+
+@pytest.mark.parametrize("value", [724.5, float("nan"), float("inf"), 2.0**60, True, None, "", []])
+def test_other_numbers_are_none(value):
+    assert as_id(value) is None
+
+
+def test_odd_texts_are_shown_as_json():
+    assert shown(["a\nb", "", "é", "x" * 99]) == f'"a\\nb", "", é, "{"x" * 79}'
 
 
 def test_five_ids_are_shown():
@@ -35,12 +50,29 @@ def test_doubled_ids_are_named_in_their_order():
 
 
 @pytest.mark.parametrize("listed", [42, "42", "000000000042"])
-@pytest.mark.parametrize("key", [42, "42", "000000000042"])
+@pytest.mark.parametrize("key", [42, "42", "000000000042", "42.0"])
 def test_every_spelling_is_found(key, listed):
     assert as_listed({key: "x", 5: "y"}, [7, listed, "a"]) == {listed: "x", 5: "y"}
 
 
-@pytest.mark.parametrize("key", ["a42", "42.jpg", " 42", "-42", "4²", "٤٢", 43, "042a", "9" * 5000])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "a42",
+        "42.jpg",
+        "42.5",
+        "42.",
+        ".0",
+        "42.00",
+        " 42",
+        "-42",
+        "4²",
+        "٤٢",
+        43,
+        "042a",
+        "9" * 5000,
+    ],
+)
 def test_other_ids_stay(key):
     assert as_listed({key: "x"}, [42]) == {key: "x"}
 

@@ -85,25 +85,25 @@ QUESTIONS: dict[str, tuple[Change, str]] = {
     ),
     "no text": (
         lambda rows: rows[1].update(question=None),
-        ": questions 70 are not text; write them as text",
+        ": expected text as 'question' of entry 2 of 'questions' (question_id 70), got null;",
     ),
     "boolean id": (
         lambda rows: rows[1].update(question_id=True),
-        ": the question_id of entries 2 is neither a whole number nor a text; write one each",
+        ": expected a whole number or a text as 'question_id' of entry 2 of 'questions' "
+        "(image_id 7), got true; correct it",
     ),
     "list as id": (
         lambda rows: rows[0].update(question_id=[4]),
-        ": the question_id of entries 1 is neither a whole number nor a text; write one each",
+        ": expected a whole number or a text as 'question_id' of entry 1 of 'questions' "
+        "(image_id 42), got a list; correct it",
     ),
     "no question": (
         lambda rows: rows[0].pop("question"),
-        " is not a whole VQA questions file (KeyError('question')); expected 'questions' with "
-        "question_id, image_id and question",
+        ": entry 1 of 'questions' (question_id 420) has no 'question'; add it",
     ),
     "none": (
         lambda rows: rows.clear(),
-        " is not a VQA questions file: expected a list 'questions' with entries, got the keys "
-        "data_subtype, questions; give another file",
+        " has no entry in 'questions'; give a file with entries",
     ),
 }
 ANSWERS: dict[str, tuple[Change, str]] = {
@@ -113,11 +113,11 @@ ANSWERS: dict[str, tuple[Change, str]] = {
     ),
     "null": (
         lambda rows: rows[0].update(answers=[{"answer": "a"}, {"answer": None}]),
-        ": questions 420 have an answer that is not text; write it as text",
+        ": expected text as 'answer' of entry 2 of the answers to question 420, got null; ",
     ),
     "number": (
         lambda rows: rows[1].update(answers=[{"answer": 2}]),
-        ": questions 70 have an answer that is not text; write it as text",
+        ": expected text as 'answer' of entry 1 of the answers to question 70, got 2; correct it",
     ),
     "no answer": (
         lambda rows: rows[1].update(answers=[]),
@@ -125,12 +125,19 @@ ANSWERS: dict[str, tuple[Change, str]] = {
     ),
     "bare texts": (
         lambda rows: rows[1].update(answers=["yes"]),
-        " is not a whole VQA annotations file (TypeError(",
+        ": entry 1 of the answers to question 70 is \"yes\", not an object with 'answer';",
     ),
-    "captions": (
+    "one text": (
+        lambda rows: rows[1].update(answers="yes"),
+        ": expected a list as 'answers' of entry 2 of 'annotations' (question_id 70), got \"yes\"",
+    ),
+    "no answers": (
+        lambda rows: rows[1].pop("answers"),
+        ": entry 2 of 'annotations' (question_id 70) has no 'answers'; add it",
+    ),
+    "no question_id": (
         lambda rows: rows[0].pop("question_id"),
-        " is not a whole VQA annotations file (KeyError('question_id')); expected 'annotations' "
-        "with question_id and answers, each with answer",
+        ": entry 1 of 'annotations' (image_id 42) has no 'question_id'; add it",
     ),
 }
 
@@ -158,10 +165,40 @@ def test_wrong_answers_are_told_in_one_sentence(tmp_path, kind):
 
 
 def test_files_given_the_wrong_way_round_are_told(tmp_path):
-    reason = " is not a VQA annotations file: expected a list 'annotations' with entries, got the"
-    assert_told(read_answers, written(tmp_path, questions()), reason)
-    assert_told(read_questions, written(tmp_path, annotations()), " is not a VQA questions file: ")
-    assert_told(read_questions, written(tmp_path, [1]), " is not a VQA questions file: ")
+    form = "; expected 'questions' with question_id, image_id and question"
+    others = "; expected 'annotations' with question_id and answers, each with answer"
+    images = {"images": [], "annotations": [{"image_id": 7, "caption": "a dog"}]}
+    for read, content, reason in (
+        (
+            read_answers,
+            questions(),
+            f" is a VQA questions file, not a VQA annotations file{others}",
+        ),
+        (read_answers, images, f" is a COCO captions file, not a VQA annotations file{others}"),
+        (
+            read_questions,
+            annotations(),
+            f" is a VQA annotations file, not a VQA questions file{form}",
+        ),
+        (read_questions, [1], f" is a list, not a VQA questions file{form}"),
+        (read_questions, None, f" is a single value, null, not a VQA questions file{form}"),
+        (read_questions, {"a": 1}, f" has no 'questions'{form}"),
+        (read_questions, {"questions": {}}, " has an object as 'questions' and no list"),
+    ):
+        assert_told(read, written(tmp_path, content), reason)
+
+
+def test_whole_numbers_with_a_point_are_ids(tmp_path):
+    asked, people = questions(), annotations()
+    for row in (*asked["questions"], *people["annotations"]):
+        row["question_id"] = float(row["question_id"])
+    assert [row.question_id for row in read_questions(written(tmp_path, asked))] == [420, 70]
+    assert [str(row.question_id) for row in read_answers(written(tmp_path, people))] == [
+        "420",
+        "70",
+    ]
+    (tmp_path / "a.jsonl").write_text('{"question_id": 7.0, "label": "no"}')
+    assert [*map(str, read_object_labels(tmp_path / "a.jsonl"))] == ["7"]
 
 
 def test_labels_of_object_questions(tmp_path):
@@ -171,13 +208,21 @@ def test_labels_of_object_questions(tmp_path):
     assert read_object_labels(file) == {1: "yes", "2": "no"}
 
 
+FORM_OF_LABELS = ', line 1: expected {"question_id": 1, "label": "yes"}, got '
+
+
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [
         ("", " holds no question; give POPE's JSON lines"),
-        ('\n{"question_id": 1', ', line 2: expected {"question_id": 1, "label": "yes"}, got '),
-        ('{"question_id": 1}', ', line 1: expected {"question_id": 1, "label": "yes"}, got '),
-        ('{"question_id": [1], "label": "no"}', ": the question_id of entries 1 is neither a"),
+        ('\n{"question_id": 1', ", line 2 is not whole JSON ("),
+        ("[1", ", line 1 is not whole JSON ("),
+        ('{"question_id": 1}', f"{FORM_OF_LABELS}null as 'label'; correct the line"),
+        (
+            '{"question_id": [1], "label": "no"}',
+            f"{FORM_OF_LABELS}a list as 'question_id'; correct",
+        ),
+        ("3", f"{FORM_OF_LABELS}3; correct the line"),
         ('{"question_id": 1, "label": "no"}\n' * 2, " lists question ids more than once: 1; keep"),
     ],
 )

@@ -49,6 +49,12 @@ def test_byte_order_mark_and_windows_lines(tmp_path):
     assert read(tmp_path, "a.json", "\ufeff" + json.dumps(COCO, indent=1)) == {11: TEXT, "07": ""}
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_a_whole_number_with_a_point_is_an_id(tmp_path, name):
+    rows = [{"image_id": 7.0, "caption": "a"}, sample(["b"], **metric(image_id=42.0))]
+    assert [*map(str, read(tmp_path, name, rows))] == ["7", "42"]
+
+
 def test_a_published_models_captions(shared):
     file = shared / "data" / "coco_val2017" / "captions_val2017_vinvl_results.json"
     captions = read_results(file, CAPTIONS)

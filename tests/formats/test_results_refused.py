@@ -12,7 +12,7 @@ from vlm.formats.results import ANSWERS, CAPTIONS, read_results
 
 GOOD = {"image_id": 7, "caption": "a dog"}
 FORM = 'expected {"image_id": 1, "caption": "..."}, got '
-NO_ID = ": expected a image_id that is a whole number or a text, got "
+NO_ID = ": expected as image_id a whole number or a text, got "
 NO_TEXT = "is not text; write one each"
 CUT = "it may have been cut off"
 WRONG = {
@@ -47,7 +47,8 @@ WRONG = {
     "half a field": (
         "a.csv",
         'index,prediction\n3,"a d',
-        f", line 2 is not a whole table (unexpected end of data); {CUT}",
+        ", line 2 is not a whole table (a quoted field does not end, or goes on behind its "
+        f"quote); {CUT}",
     ),
     "half a row": (
         "a.tsv",
@@ -58,23 +59,28 @@ WRONG = {
     "annotations": (
         "a.json",
         {"annotations": [GOOD]},
-        " is not a result file: expected a list of results, got an annotation file; "
+        " is not a result file: expected a list of results, got a COCO captions file; "
         "give what a model wrote",
     ),
     "questions": (
         "a.json",
         {"questions": []},
-        " is not a result file: expected a list of results, got an annotation file",
+        " is not a result file: expected a list of results, got a VQA questions file",
     ),
     "scores": (
         "a.json",
         {"results": {}},
-        " is not a result file: expected a list of results, got something else",
+        " is not a result file: expected a list of results, got an object with the fields results",
+    ),
+    "empty object": (
+        "a.json",
+        {},
+        " is not a result file: expected a list of results, got an empty object; give what",
     ),
     "single value": (
         "a.json",
         3,
-        " is not a result file: expected a list of results, got something else",
+        " is not a result file: expected a list of results, got a single value, 3; give",
     ),
     "no text": (
         "a.json",
@@ -88,7 +94,13 @@ WRONG = {
     "boolean id": ("a.json", [{**GOOD, "image_id": True}], f", record 1{NO_ID}true; write one"),
     "null id": ("a.json", [GOOD, {**GOOD, "image_id": None}], f", record 2{NO_ID}null; write one"),
     "list as id": ("a.json", [{**GOOD, "image_id": [7]}], f", record 1{NO_ID}[7]; write one"),
-    "fraction as id": ("a.json", [{**GOOD, "image_id": 7.0}], f", record 1{NO_ID}7.0; write one"),
+    "fraction as id": ("a.json", [{**GOOD, "image_id": 7.5}], f", record 1{NO_ID}7.5; write one"),
+    "no number as id": (
+        "a.json",
+        [{**GOOD, "image_id": float("nan")}],
+        f", record 1{NO_ID}NaN; write one",
+    ),
+    "JSON as a table": ("a.csv", [GOOD], " holds JSON, not a table; name it .json, or .jsonl if"),
     "empty id": ("a.csv", "image_id,prediction\n,a", f', record 1{NO_ID}""; write one'),
     "sample without id": ("a.jsonl", [sample()], f", record 1{NO_ID}null; write one"),
     "prediction without id": ("a.json", [{"prediction": "a"}], f", record 1{NO_ID}null; write one"),

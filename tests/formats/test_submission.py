@@ -78,7 +78,7 @@ def test_expected_ids_of_questions(tmp_path):
     ids = read_expected(file, ANSWERS)
     assert ids == [row["question_id"] for row in json.loads(file.read_text())["questions"]]
     file = written(tmp_path / "a.json", {"images": [{"id": 7}]})
-    with refused(f"{file} is not a VQA questions file"):
+    with refused(f"{file} has no 'questions'; expected 'questions' with question_id, image_id and"):
         read_expected(file, ANSWERS)
 
 
@@ -176,7 +176,9 @@ def test_nothing_is_written_under_a_wrong_name(tmp_path):
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path):
     file = written(tmp_path / "a", 1)
-    with refused(f"cannot write to {file} (File exists); choose another folder"):
+    with refused(
+        f"{str(file / NAME)!r} cannot be written, as {str(file)!r} is a file and no folder"
+    ):
         write_submission(file, COCO, {"val2014": ROWS}, algorithm="tiny")
 
 
@@ -238,7 +240,7 @@ def test_what_is_made_has_none(tmp_path_factory, texts: dict[int, str]):
         ),
         (
             [*ROWS, {"image_id": "2", "caption": "a"}, {"image_id": True, "caption": "a"}],
-            ["the image_id of records 4, 5 is no whole number; write it without quotes"],
+            ["the image_id of records 4, 5 is no whole number; write it without quotes and point"],
         ),
         (
             [*ROWS[1:], {"image_id": 11, "caption": None}],

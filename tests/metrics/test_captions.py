@@ -141,16 +141,28 @@ def test_foreign_candidates_are_named():
 
 
 def test_image_without_references_is_named():
-    with pytest.raises(InputError, match=r"^images 3 have an empty list of references"):
+    with pytest.raises(InputError, match=r"^image 3 has an empty list of references"):
         score_captions({2: "x", 3: "x"}, {2: ["x"], 3: []})
 
 
 def test_captions_that_are_no_strings_are_named():
-    with pytest.raises(InputError, match=r"^images 3 have a candidate that is not a string"):
+    with pytest.raises(InputError, match=r"^image 3 has a candidate that is not a string"):
         score_captions({2: "x", 3: None}, {2: ["x"], 3: ["x"]})  # pyright: ignore
     for wrong in (["x", 5], "a single caption"):
-        with pytest.raises(InputError, match=r"^images 2 have references that are not a list"):
+        with pytest.raises(InputError, match=r"^image 2 has references that are not a list"):
             score_captions({2: "x", 3: "x"}, {2: wrong, 3: ["x"]})  # pyright: ignore
+
+
+def test_a_single_score_is_that_of_its_family():
+    references = {7: ["a dog runs on grass"], 11: ["two cats sit"]}
+    captions = {7: "a dog runs", 11: "two cats sit"}
+    whole = score_captions(captions, references)
+    part = score_captions(captions, references, metrics=["CIDEr-D", "BLEU-2"])
+    assert part.corpus == {name: whole.corpus[name] for name in ("BLEU-2", "CIDEr-D")}
+    assert list(part.per_image[7]) == ["BLEU-2", "CIDEr-D"]
+    assert part.signature.startswith("bleu+cider-d|")
+    with pytest.raises(InputError, match="there is no caption metric BLEU-5; choose of BLEU, "):
+        score_captions(captions, references, metrics=["BLEU-5"])
 
 
 def test_no_image_is_refused():

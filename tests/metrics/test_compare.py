@@ -261,12 +261,12 @@ def test_images_of_one_side_only_are_named():
         {"runs/b": less},
     )
     refused(
-        r"^images x have a caption in runs/c but no references; both",
+        r"^image x has a caption in runs/c but no references; both",
         {"runs/a": A, "runs/c": A | {"x": "a"}},
         {"runs/b": B},
     )
-    refused(r"^images 100 have no references", {"a": A}, {"b": B}, REFERENCES | {100: []})
-    refused(r"^images 101 have a caption in b that is not a string", {"a": A}, {"b": B | {101: 5}})
+    refused(r"^image 100 has no references", {"a": A}, {"b": B}, REFERENCES | {100: []})
+    refused(r"^image 101 has a caption in b that is not a string", {"a": A}, {"b": B | {101: 5}})
 
 
 def test_settings_that_cannot_be_are_refused():
@@ -283,6 +283,7 @@ def test_settings_that_cannot_be_are_refused():
         {"b": B},
         samples=0,
     )
+    refused("at most 1000000 samples, got 9999999;", {"a": A}, {"b": B}, samples=9_999_999)
     refused("got 7 and -1", {"a": A}, {"b": B}, samples=7, seed=-1)
     refused("a system has no run", {"a": A}, {})
     refused("at least 2 images to compare on, got 1", {"a": {1: "a"}}, {"b": {1: "a"}}, {1: ["a"]})

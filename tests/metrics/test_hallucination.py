@@ -68,6 +68,7 @@ def test_what_people_or_annotations_saw_is_there():
     assert scores.hallucinated == {1: ["cat"], 2: [], 3: []}
     assert scores.chair_s == pytest.approx(1 / 3)
     assert scores.chair_i == pytest.approx(1 / 4)
+    assert [scores.share(image) for image in captions] == [pytest.approx(1 / 3), 0, None]
 
 
 def test_our_table_names_the_80_classes_of_coco(shared: Path):
@@ -116,8 +117,13 @@ def test_classes_that_the_table_lacks_are_named():
 
 
 def test_an_image_without_annotations_is_named():
-    with pytest.raises(InputError, match="images 2 have a caption but stand in no instances file"):
+    with pytest.raises(InputError, match=r"^image 2 has a caption but no entry in the instances"):
         chair({1: "a", 2: "b"}, {}, {1: ()}, synonyms=Synonyms.own())
+    many = dict.fromkeys(range(8), "a")
+    with pytest.raises(InputError, match=r"^images 1, 2, 3, 4, 5 and 2 more have a caption but no"):
+        chair(many, {}, {0: ()}, synonyms=Synonyms.own())
+    with pytest.raises(InputError, match="no captions to look for objects in"):
+        chair({}, {}, {}, synonyms=Synonyms.own())
 
 
 def test_a_table_that_is_none_is_told(tmp_path: Path):

@@ -123,14 +123,16 @@ def test_empty_candidates_have_no_meteor():
 @pytest.mark.parametrize("metric", ["METEOR", "SPICE"])
 def test_no_java(metric, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert java.missing(metric) == NEEDED
+    assert java.missing(metric) == f"{NEEDED} (the package is here, Java is not)"
+    monkeypatch.setitem(sys.modules, "pycocoevalcap", None)
+    assert java.missing(metric) == java.needed() == NEEDED
 
 
 @pytest.mark.parametrize("metric", ["METEOR", "SPICE"])
 def test_no_package(metric, stub, monkeypatch: pytest.MonkeyPatch):
     stub(SPEAKS)
     monkeypatch.setitem(sys.modules, "pycocoevalcap", None)
-    assert java.missing(metric) == NEEDED
+    assert java.missing(metric) == f"{NEEDED} (Java is here, the package is not)"
     with pytest.raises(InputError, match=rf"^{metric} cannot be computed here: needs Java 8\+"):
         (java.meteor if metric == "METEOR" else java.spice)(DOG, [DOG])
 
@@ -218,8 +220,10 @@ def test_captions_that_do_not_fit_are_refused(score):
         score(DOG * 2, [DOG])
     with pytest.raises(InputError, match="at least one image, got 0 candidates"):
         score([], [])
-    with pytest.raises(InputError, match=r"^images 1, 2, 3, 4, 5 and more have no references"):
+    with pytest.raises(InputError, match=r"^images 1, 2, 3, 4, 5 and 1 more have no references"):
         score(DOG * 7, [DOG, *[[]] * 6])
+    with pytest.raises(InputError, match=r"^image 1 has no references"):
+        score(DOG * 2, [DOG, []])
 
 
 def test_no_shard_is_refused(stub):

@@ -5,7 +5,13 @@ from collections.abc import Hashable
 import pytest
 
 from vlm.errors import InputError
-from vlm.metrics.polling import STRATEGIES, object_questions, score_yes_no
+from vlm.metrics.polling import (
+    STRATEGIES,
+    neither_yes_nor_no,
+    object_questions,
+    reads_as_yes,
+    score_yes_no,
+)
 
 OBJECTS: dict[Hashable, list[str]] = {
     1: ["dog", "cat", "kite"],
@@ -92,17 +98,30 @@ def test_what_counts_as_no(answer: str, said: int):
     assert score_yes_no({1: answer}, {1: "yes"}).yes == said
 
 
+def test_answers_that_say_neither_are_counted():
+    answers = {1: "maybe", 2: "", 3: "NO", 4: "There isn't", 5: "YES!", 6: "I see. Yes", 7: "no"}
+    answers |= {8: "It is not", 9: "eyes", 10: "Yes, no doubt"}
+    assert neither_yes_nor_no(answers) == [1, 2, 3, 4, 9]
+    assert all(map(reads_as_yes, [answers[key] for key in (1, 2, 3, 4, 9)]))
+
+
+@pytest.mark.parametrize("name", [None, "", " ", 5])
+def test_an_object_without_a_name_is_told(name: object):
+    with pytest.raises(InputError, match=r"^image 2 has an object whose name is no text: name"):
+        object_questions({1: ["dog"], 2: ["cat", name]}, strategy="random", each=1)  # pyright: ignore
+
+
 def test_never_yes_has_no_precision():
     scores = score_yes_no({1: "no", 2: "no"}, {1: "yes", 2: "no"})
     assert (scores.precision, scores.recall, scores.f1) == (0, 0, 0)
 
 
 def test_bad_questions_are_told():
-    with pytest.raises(InputError, match="questions 2 have no answer"):
+    with pytest.raises(InputError, match="question 2 has no answer"):
         score_yes_no({1: "no"}, {1: "no", 2: "yes"})
-    with pytest.raises(InputError, match="questions 2 have an answer and no label"):
+    with pytest.raises(InputError, match="question 2 has an answer and no label"):
         score_yes_no({1: "no", 2: "no"}, {1: "no"})
-    with pytest.raises(InputError, match="questions 1 have a label that is neither yes nor no"):
+    with pytest.raises(InputError, match="question 1 has a label that is neither yes nor no"):
         score_yes_no({1: "no"}, {1: "maybe"})
     with pytest.raises(InputError, match="there is no question to score"):
         score_yes_no({}, {})

@@ -1,6 +1,7 @@
 """The ``vlm`` command: finds the verb, imports only that, tells errors in one sentence."""
 
 import difflib
+import errno
 import importlib
 import sys
 from collections.abc import Sequence
@@ -8,8 +9,11 @@ from collections.abc import Sequence
 from vlm import __version__
 from vlm.errors import InputError
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 VERBS = {
     "demo": ("demo", "draw a small world, train a captioner on it, show what it looked at"),
+    "prepare": ("prepare", "a public data set: fetched, checked, split"),
+    "extract": ("extract", "region features of images, once, into a store"),
     "fit": ("trainer", "train; --config configs/NAME.yaml"),
     "validate": ("trainer", "captions and scores of the validation split"),
     "test": ("trainer", "captions and scores of the test split"),
@@ -53,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # who read our output has seen enough
         sys.stdout = None  # pyright: ignore[reportAttributeAccessIssue]
     except OSError as error:
-        print(f"vlm: error: {error}; make room or give another path", file=sys.stderr)
+        named = f"{error.filename}: " if error.filename else ""
+        remedy = "make room" if error.errno in FULL else "give another path"
+        print(f"vlm: error: {named}{error.strerror or error}; {remedy}", file=sys.stderr)
         return 2
     return 0
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from vlm.baselines import shuffled
 from vlm.cli.arguments import Arguments
-from vlm.cli.selection import Selection
+from vlm.cli.report import check_targets
+from vlm.cli.selection import read_all, result_file
 from vlm.cli.table import score_table
 from vlm.errors import InputError
 from vlm.files import write_json
@@ -21,15 +22,17 @@ def main(verb: str, arguments: Sequence[str]) -> None:
     """Writes ``results.json`` and ``metrics.json``, and prints the scores."""
     options = _parser(verb).parse_args(arguments)
     if options.kind == "shuffled" and options.seed < 0:
-        raise InputError(f"expected a seed of at least 0, got {options.seed}")
+        raise InputError(f"expected a seed of at least 0, got {options.seed}; 0 is usual")
+    if options.kind == "nearest" and options.neighbours < 1:
+        raise InputError(f"expected 1 or more neighbours, got {options.neighbours}; 20 are usual")
+    output = Path(options.output)
+    if output.exists() and not output.is_dir():
+        raise InputError(f"--output expected a folder to write to, got {output}; name another")
     if options.kind == "shuffled":
-        references = _references(Path(options.references))
-        listed = Selection().read(Path(options.results), CAPTIONS, references)
-        captions = shuffled(listed, seed=options.seed)
+        references, captions = _shuffled(options)
     else:
         references, captions = _nearest(options)
     scores = score_captions(captions, references)
-    output = Path(options.output)
     rows = [{"image_id": key, "caption": captions[key]} for key in references]
     write_json(output / "results.json", rows)
     write_json(output / "metrics.json", scores.record() | {"baseline": options.kind})
@@ -47,6 +50,7 @@ def _parser(verb: str) -> Arguments:
     nearest.add_argument("checkpoint", help="whose backbone and data are used")
     nearest.add_argument("--neighbours", type=int, default=20, help="training images that vote")
     nearest.add_argument("--split", default="test", choices=("val", "test"))
+    nearest.add_argument("--store", help="of vlm extract, on its features; else made in --output")
     nearest.add_argument("--backbone", help="folder or file of the backbone, if its source is gone")
     moved = kinds.add_parser("shuffled", help="a result's captions, each given to another image")
     moved.add_argument("results", help="COCO results file")
@@ -57,29 +61,46 @@ def _parser(verb: str) -> Arguments:
     return parser
 
 
-def _references(file: Path) -> dict[ImageId, tuple[str, ...]]:
-    return {sample.image_id: sample.captions for sample in read_captions(file, Path())}
+def _shuffled(
+    options: argparse.Namespace,
+) -> tuple[Mapping[ImageId, Sequence[str]], Mapping[ImageId, str]]:
+    """References, and the captions of a result file, each given to another image."""
+    read = [options.references, str(result_file(Path(options.results)))]
+    written = [str(Path(options.output, name)) for name in ("results.json", "metrics.json")]
+    for file in written:
+        check_targets({"--output": file}, read)
+    samples = read_captions(Path(options.references), Path())
+    references = {sample.image_id: sample.captions for sample in samples}
+    captions = read_all(Path(options.results), CAPTIONS, references)
+    return references, shuffled(captions, seed=options.seed)
 
 
 def _nearest(
     options: argparse.Namespace,
 ) -> tuple[Mapping[ImageId, Sequence[str]], Mapping[ImageId, str]]:
     """References and nearest-neighbour captions of a split of a checkpoint's data."""
-    from vlm.baselines import nearest_captions
-    from vlm.data import CaptionData
-    from vlm.extract import mean_features
+    from vlm.baselines import mean_features, nearest_captions
+    from vlm.data import CaptionData, FeatureStore
+    from vlm.extract import Extraction
+    from vlm.formats.image_list import ListedImage
     from vlm.training import checkpoint as checkpoints
 
     recipe = checkpoints.read(options.checkpoint)[checkpoints.SECTION]
     if recipe["data"] is None:
         raise InputError(f"{options.checkpoint} was not trained on files that it names")
+    recipe["data"]["init_args"]["store"] = None
     data = checkpoints.rebuild(recipe["data"], CaptionData)
-    backbone = checkpoints.load_backbone(recipe, options.backbone)
     splits = [data.samples("train"), data.samples(options.split)]
-    training, queries = (
-        mean_features(backbone, [sample.path for sample in samples], cache=data.cache)
-        for samples in splits
-    )
+    if options.store is None:
+        backbone = checkpoints.load_backbone(recipe, options.backbone)
+        paths = {str(sample.path): sample.path for samples in splits for sample in samples}
+        images = [ListedImage(key, key, path) for key, path in paths.items()]
+        store = Extraction(images, backbone, Path(options.output) / "features").run()
+        rows = [[store.row(str(sample.path)) for sample in samples] for samples in splits]
+    else:
+        store = FeatureStore(options.store)
+        rows = [data.rows(store, "train"), data.rows(store, options.split)]
+    training, queries = (mean_features(store, part) for part in rows)
     captions = nearest_captions(
         queries,
         training,

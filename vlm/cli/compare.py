@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlm.cli.arguments import Arguments
+from vlm.cli.arguments import Arguments, score_names
+from vlm.cli.report import check_targets
+from vlm.cli.selection import result_file
 from vlm.errors import InputError
 from vlm.files import write_json
 from vlm.formats.captions import read_captions
 from vlm.formats.ids import Id, as_listed
 from vlm.formats.results import CAPTIONS, read_results
-from vlm.metrics.compare import STANDARD, Change, Comparison, compare_captions
+from vlm.metrics.compare import FAMILIES, STANDARD, Change, Comparison, compare_captions
 from vlm.metrics.resampling import Difference
 
 USAGE = """vlm compare A B --references FILE [options]
@@ -25,6 +27,9 @@ seeds. What is told is the difference of system b, after the --, from system a."
 def main(verb: str, arguments: Sequence[str]) -> None:
     """Prints the comparison and writes it where asked."""
     options, a, b = _parse(verb, arguments)
+    scores = score_names(options.metrics, FAMILIES)
+    runs = [str(result_file(Path(path))) for path in (*a, *b)]
+    check_targets({"--output": options.output}, [options.references, *runs])
     references: dict[Id, tuple[str, ...]] = {
         sample.image_id: sample.captions
         for sample in read_captions(Path(options.references), Path())
@@ -33,7 +38,7 @@ def main(verb: str, arguments: Sequence[str]) -> None:
         _read("a", a, references),
         _read("b", b, references),
         references,
-        metrics=options.metrics.split(","),
+        metrics=scores,
         samples=options.samples,
         seed=options.seed,
     )
@@ -61,13 +66,13 @@ def _parse(
         if unknown:
             parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         paths.append(rest)
-    if options.references is None:
-        parser.error("expected --references FILE with the captions that people gave the images")
     if len(paths) == 1 and len(paths[0]) == 2:
         paths = [paths[0][:1], paths[0][1:]]
     if len(paths) != 2 or not all(paths):
         found = " -- ".join(" ".join(side) for side in paths).strip() or "no path"
         parser.error(f"expected two systems, as A B or as A ... -- B ..., got {found}")
+    if options.references is None:
+        parser.error("expected --references FILE with the captions that people gave the images")
     return options, *paths
 
 
@@ -78,7 +83,8 @@ def _parser(verb: str) -> Arguments:
         "--metrics",
         metavar="NAMES",
         default=",".join(STANDARD),
-        help="of BLEU-1,BLEU-2,BLEU-3,BLEU-4,ROUGE-L,CIDEr-D,CIDEr; default %(default)s",
+        help="of BLEU (or BLEU-1 to BLEU-4), ROUGE-L, CIDEr-D and CIDEr, parted by commas; "
+        "default %(default)s",
     )
     parser.add_argument("--samples", type=int, default=1000, help="resamples; default %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of the resamples; default %(default)s")
@@ -91,20 +97,17 @@ def _read(
     system: str, paths: Sequence[str], references: Mapping[Id, object]
 ) -> dict[str, dict[Id, str]]:
     """The captions of each run, by its path."""
-    runs = {}
+    files: dict[Path, str] = {}
     for path in paths:
-        if path in runs:
-            raise InputError(f"system {system} has {path} twice; give each run once")
-        file = Path(path)
-        if file.is_dir():
-            file /= "results.json"
-            if not file.is_file():
-                raise InputError(
-                    f"folder {path} holds no results.json; give a result file, or the folder of "
-                    "a run that was validated or tested"
-                )
-        runs[path] = as_listed(read_results(file, CAPTIONS), references)
-    return runs
+        file = result_file(Path(path)).resolve()
+        if file in files:
+            also = "" if path == files[file] else f", also as {files[file]}"
+            raise InputError(f"system {system} has {path} twice{also}; give each run once")
+        files[file] = path
+    return {
+        path: as_listed(read_results(result_file(Path(path)), CAPTIONS), references)
+        for path in paths
+    }
 
 
 def _record(comparison: Comparison[Id], a: Sequence[str], b: Sequence[str]) -> dict[str, Any]:

@@ -2,49 +2,113 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from vlm.cli.arguments import Arguments
-from vlm.cli.report import Report
+from vlm.cli.report import Report, check_targets
 from vlm.errors import InputError
 
-NEEDS = "--references FILE for captions, --questions FILE and --annotations FILE for answers"
+
+class Kind(NamedTuple):
+    """A kind of evaluation.
+
+    Attributes:
+        name: what is scored.
+        files: the options that ask for it, all of them.
+        options: what else belongs to it alone.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    options: tuple[str, ...] = ()
+
+
+CAPTIONS = Kind(
+    "captions",
+    ("references",),
+    ("metrics", "frequencies", "training", "instances", "synonyms"),
+)
+ANSWERS = Kind("answers", ("questions", "annotations"), ("variant",))
+OBJECTS = Kind("object questions", ("pope",))
+KINDS = (CAPTIONS, ANSWERS, OBJECTS)
 
 
 def main(verb: str, arguments: Sequence[str]) -> None:
     """Prints the scores of a result file and writes them where asked."""
     options = _parser(verb).parse_args(arguments)
-    report = _evaluate(options)
-    report.write(output=options.output, per_image=options.per_image)
+    kind = _kind(options)
+    files = (*kind.files, "split", "frequencies", "training", "instances", "synonyms")
+    read = [options.results, f"{options.results}/results.json", *_given(options, files).values()]
+    targets = {"--output": options.output, "--per-image": options.per_image}
+    check_targets(targets, read)
+    _evaluate(options, kind).write(output=options.output, per_image=options.per_image)
 
 
-def _evaluate(options: argparse.Namespace) -> Report:
-    given = (options.references, options.questions or options.annotations, options.pope)
-    if sum(map(bool, given)) != 1:
-        raise InputError(f"expected {NEEDS}, or --pope FILE for object questions, and one of these")
-    if options.synonyms and not options.instances:
-        raise InputError("--synonyms is for CHAIR, which needs --instances FILE; give both")
-    if options.references:
+def _evaluate(options: argparse.Namespace, kind: Kind) -> Report:
+    if kind is CAPTIONS:
         from vlm.cli.evaluate_captions import evaluate_captions
 
         return evaluate_captions(options)
     from vlm.cli.evaluate_answers import evaluate_answers, evaluate_object_answers
 
-    if options.pope:
-        return evaluate_object_answers(options)
-    if not (options.questions and options.annotations):
-        raise InputError(f"expected both --questions and --annotations; got one; {NEEDS}")
-    return evaluate_answers(options)
+    return evaluate_answers(options) if kind is ANSWERS else evaluate_object_answers(options)
+
+
+def _kind(options: argparse.Namespace) -> Kind:
+    """The kind that is asked for, once all options are known to belong to it."""
+    asked = {kind: _named(_given(options, kind.files)) for kind in KINDS}
+    asked = {kind: names for kind, names in asked.items() if names}
+    if not asked:
+        needs = ", ".join(f"{_named(kind.files)} for {kind.name}" for kind in KINDS)
+        raise InputError(f"expected one kind of references, got none; give {needs}")
+    if len(asked) > 1:
+        several = ", ".join(f"{names} for {kind.name}" for kind, names in asked.items())
+        raise InputError(f"expected one kind of references, got several, {several}; choose one")
+    (kind,) = asked
+    foreign = [
+        (n, other) for other in KINDS if other != kind for n in _given(options, other.options)
+    ]
+    if foreign:
+        name, other = foreign[0]
+        raise InputError(
+            f"--{name} belongs to {other.name} ({_named(other.files)}) and not to {kind.name} "
+            f"({_named(kind.files)}); leave it out"
+        )
+    lacking = [name for name in kind.files if name not in _given(options, kind.files)]
+    if lacking:
+        raise InputError(f"expected {_named(kind.files)}, got no {_named(lacking)}; give both")
+    if options.synonyms is not None and options.instances is None:
+        raise InputError("--synonyms is for CHAIR, which needs --instances FILE; give both")
+    return kind
+
+
+def _given(options: argparse.Namespace, names: Sequence[str]) -> dict[str, str]:
+    """The options among those named that were given."""
+    values = {name: getattr(options, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _named(names: Sequence[str] | dict[str, str]) -> str:
+    return " and ".join(f"--{name}" for name in names)
 
 
 def _parser(verb: str) -> Arguments:
     parser = Arguments(prog=f"vlm {verb}", description=__doc__)
     parser.add_argument(
         "results",
-        help="COCO or VQA results (.json, .jsonl, also .gz), or the per-sample file of "
-        "lmms-eval (.jsonl) or VLMEvalKit (.xlsx, .tsv)",
+        help="COCO or VQA results (.json, .jsonl, also .gz), the per-sample file of lmms-eval "
+        "(.jsonl) or VLMEvalKit (.xlsx, .tsv), or the folder of a run, with its results.json",
     )
-    parser.add_argument("--split", metavar="FILE", help="ids to score, one a line or a JSON list")
-    parser.add_argument("--partial", action="store_true", help="score the ids both sides have")
+    parser.add_argument(
+        "--split",
+        metavar="FILE",
+        help="ids to score: one a line, a JSON list, or a COCO or VQA file of the part",
+    )
+    parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="score the ids that both sides have, and say of how many",
+    )
     parser.add_argument("--output", metavar="FILE", help="JSON of all scores")
     parser.add_argument("--per-image", metavar="FILE", help="JSON lines, one an image or question")
     captions = parser.add_argument_group("captions")
@@ -52,7 +116,8 @@ def _parser(verb: str) -> Arguments:
     captions.add_argument(
         "--metrics",
         metavar="NAMES",
-        help="of BLEU,ROUGE-L,CIDEr-D,CIDEr,METEOR,SPICE; the first three by default",
+        help="of BLEU (or BLEU-1 to BLEU-4), ROUGE-L, CIDEr-D, CIDEr, METEOR and SPICE, parted by "
+        "commas; the first three by default",
     )
     captions.add_argument(
         "--frequencies", metavar="FILE", help="captions whose document frequencies CIDEr takes"
@@ -61,14 +126,18 @@ def _parser(verb: str) -> Arguments:
         "--training", metavar="FILE", help="training captions: what is novel, what is unknown"
     )
     captions.add_argument("--instances", metavar="FILE", help="COCO instances: CHAIR too")
-    captions.add_argument("--synonyms", metavar="FILE", help="CHAIR's names of objects, not ours")
+    captions.add_argument(
+        "--synonyms",
+        metavar="FILE",
+        help="CHAIR's names of objects, not ours: lines of 'class, synonym, synonym', one for "
+        "every class of the instances",
+    )
     answers = parser.add_argument_group("answers")
     answers.add_argument("--questions", metavar="FILE", help="VQA questions JSON")
     answers.add_argument("--annotations", metavar="FILE", help="VQA annotations JSON")
     answers.add_argument(
-        "--variant",
-        default="official-2021",
-        help="whose rules: official-2021 (default), official-2016 or mmf",
+        "--variant", help="whose rules: official-2021 (default), official-2016 or mmf"
     )
-    answers.add_argument("--pope", metavar="FILE", help="object questions with labels, JSON lines")
+    objects = parser.add_argument_group("object questions")
+    objects.add_argument("--pope", metavar="FILE", help="questions with labels, JSON lines")
     return parser

@@ -10,9 +10,9 @@ from vlm.errors import InputError
 from vlm.formats.ids import Id, shown
 from vlm.formats.questions import read_answers, read_object_labels, read_questions
 from vlm.formats.results import ANSWERS
-from vlm.metrics.polling import score_yes_no
+from vlm.metrics.polling import neither_yes_nor_no, reads_as_yes, score_yes_no
 from vlm.metrics.signature import answer_signature, polling_signature
-from vlm.metrics.vqa import HumanAnswers, score_answers
+from vlm.metrics.vqa import VARIANTS, HumanAnswers, score_answers
 
 
 def evaluate_answers(options: argparse.Namespace) -> Report:
@@ -21,15 +21,17 @@ def evaluate_answers(options: argparse.Namespace) -> Report:
     selection = Selection(options.split, options.partial)
     answers = selection.read(Path(options.results), ANSWERS, listed)
     human = {key: listed[key] for key in answers}
-    scores = score_answers(answers, human, variant=options.variant)
+    variant = VARIANTS[0] if options.variant is None else options.variant
+    scores = score_answers(answers, human, variant=variant)
     kinds = {kind: of for kind, of in scores.by_answer_type.items() if kind != "overall"}
     metrics = {
         "scores": {"overall": scores.overall, **kinds},
         "question types": scores.by_question_type,
-        "signature": answer_signature(options.variant, human),
+        "signature": answer_signature(variant, human),
         "questions": len(human),
     }
-    rows = metrics["scores"] | {f"  {kind}": of for kind, of in scores.by_question_type.items()}
+    rows = {"overall": scores.overall} | {_row(kind): of for kind, of in kinds.items()}
+    rows |= {f"  {_row(kind)}": of for kind, of in scores.by_question_type.items()}
     lines = provenance(metrics, len(human), len(listed), "questions")
     records = [{"question_id": key, "accuracy": of} for key, of in scores.per_question.items()]
     return Report(metrics, records, "\n".join([accuracy_table(rows), *lines]))
@@ -43,16 +45,26 @@ def evaluate_object_answers(options: argparse.Namespace) -> Report:
     labels = {key: listed[key] for key in answers}
     metrics = {
         "scores": score_yes_no(answers, labels)._asdict(),
+        "neither yes nor no": len(neither_yes_nor_no(answers)),
         "signature": polling_signature(labels),
         "questions": len(labels),
     }
     rows = {name: 100 * value for name, value in metrics["scores"].items()}
-    lines = provenance(metrics, len(labels), len(listed), "questions")
+    lines = [f"neither yes nor no: {metrics['neither yes nor no']} (read as yes, as POPE does)"]
+    lines += provenance(metrics, len(labels), len(listed), "questions")
     records = [
-        {"question_id": key, "label": label, "answer": answers[key]}
+        {
+            **{"question_id": key, "label": label, "answer": answers[key]},
+            "read as": "yes" if reads_as_yes(answers[key]) else "no",
+        }
         for key, label in labels.items()
     ]
     return Report(metrics, records, "\n".join([accuracy_table(rows), *lines]))
+
+
+def _row(kind: str) -> str:
+    """The name of a row of the table, on one line, for questions without a type too."""
+    return " ".join(kind.split()) or "(none)"
 
 
 def _human(questions: Path, annotations: Path) -> dict[Id, HumanAnswers]:

@@ -1,6 +1,6 @@
 """What an evaluation says: to programs, image by image, and to people."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,11 +28,6 @@ class Report(NamedTuple):
             output: JSON file of the metrics.
             per_image: JSON-lines file of the records.
         """
-        targets = [Path(name) for name in (output, per_image) if name is not None]
-        for target in targets:
-            require_writable(target)
-        if len(targets) > len(set(targets)):
-            raise InputError(f"--output and --per-image both name {output}; name two files")
         if per_image is not None:
             write_lines(Path(per_image), self.records)
         if output is not None:
@@ -40,7 +35,32 @@ class Report(NamedTuple):
         print(self.text)
 
 
+def check_targets(targets: Mapping[str, str | None], sources: Iterable[str]) -> None:
+    """Holds that outputs can be written, before the work that they are for.
+
+    Args:
+        targets: by option, the file that it names, if any.
+        sources: files that are read, which no output may replace.
+
+    Raises:
+        InputError: a target is there and no file, is read, or is named by two options.
+    """
+    read = {Path(source).resolve() for source in sources}
+    options: dict[Path, str] = {}
+    for option, name in targets.items():
+        if name is None:
+            continue
+        require_writable(Path(name))
+        file = Path(name).resolve()
+        if file in read:
+            raise InputError(f"{option} names {name}, which is read; name another")
+        if file in options:
+            raise InputError(f"{options[file]} and {option} both name {name}; name two files")
+        options[file] = option
+
+
 def provenance(metrics: Mapping[str, Any], scored: int, listed: int, what: str) -> list[str]:
     """How many were scored and how, as lines below a table."""
     part = f" of {listed}" if scored != listed else ""
-    return [f"{scored}{part} {what}", f"signature: {metrics['signature']}"]
+    noun = what.removesuffix("s") if listed == 1 else what
+    return [f"{scored}{part} {noun}", f"signature: {metrics['signature']}"]

@@ -1,13 +1,14 @@
 """Captions that people gave to images: COCO captions JSON or JSON lines to samples."""
 
-import json
-import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from vlm.errors import InputError
-from vlm.files import read_json, read_text
-from vlm.formats.ids import Id, is_id, refuse_doubles
+from vlm.files import read_json, read_lines
+from vlm.formats.fields import brief, is_text, records
+from vlm.formats.ids import Id, as_id, refuse_doubles, shown
+from vlm.formats.kinds import CAPTIONS, require_kind
 
 COCO_FORM = "expected 'images' with id and file_name, 'annotations' with image_id and caption"
 
@@ -45,100 +46,76 @@ def read_captions(file: Path, images: Path) -> list[CaptionSample]:
             doubled ids, a caption that is no text, or one for an image it does not list.
     """
     if file.name.removesuffix(".gz").endswith(".jsonl"):
-        samples = _from_lines(file, read_text(file), images)
+        samples = list(_from_lines(file, images))
+        refuse_doubles(file, "image", (sample.image_id for sample in samples))
     else:
-        samples = _from_coco(file, read_json(file), images)
+        samples = _from_coco(file, read_json(file, by_name=True), images)
     if not samples:
         raise InputError(f"{file} lists no image; give a file with samples")
     return samples
 
 
-def _from_coco(file: Path, tree: Any, images: Path) -> list[CaptionSample]:
-    _refuse_other_kinds(file, tree)
-    try:
-        # Captions are scored without an image file; whoever looks for it says that it is gone.
-        rows = [(_checked_id(image["id"]), image) for image in tree["images"]]
-        names = [(key, images / image.get("file_name", str(key))) for key, image in rows]
-        annotations = tree.get("annotations", [])
-        refuse_doubles(file, "image", (image_id for image_id, _ in names))
-        refuse_doubles(file, "annotation", (row["id"] for row in annotations if "id" in row))
-        captions: dict[int | str, list[str]] = {image_id: [] for image_id, _ in names}
-        for row in annotations:
-            if row["image_id"] not in captions:
-                raise InputError(
-                    f"{file} has a caption for image {row['image_id']}, which it does not list; "
-                    "add the image or remove the caption"
-                )
-            captions[row["image_id"]].append(_checked(file, row["image_id"], row["caption"]))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{file} is not a whole COCO captions file ({error!r}); {COCO_FORM}"
-        ) from error
+def _from_coco(file: Path, tree: Any, folder: Path) -> list[CaptionSample]:
+    require_kind(file, tree, CAPTIONS, name="annotations", sign="caption", form=COCO_FORM)
+    images = records(file, tree, "images", form=COCO_FORM)
+    keys = images.ids("id")
+    refuse_doubles(file, "image", keys)
+    # Captions are scored without an image file; whoever looks for it says that it is gone.
+    pairs = zip(keys, images.rows, strict=True)
+    names = [image.get("file_name", str(key)) for key, image in pairs]
+    names = images.checked_texts("file_name", names)
+    captions = _captions(file, tree, keys) if "annotations" in tree else {}
     return [
-        CaptionSample(key, path, tuple(captions[key]), str(image.get("domain") or ""))
-        for (key, path), (_, image) in zip(names, rows, strict=True)
+        CaptionSample(
+            key, folder / name, tuple(captions.get(key, ())), str(image.get("domain") or "")
+        )
+        for key, name, image in zip(keys, names, images.rows, strict=True)
     ]
 
 
-def _refuse_other_kinds(file: Path, tree: Any) -> None:
-    """Says what a file is that holds something else than captions."""
-    rows = tree.get("annotations", []) if isinstance(tree, dict) else tree
-    first = rows[0] if isinstance(rows, list) and rows else {}
-    keys = set(first) if isinstance(first, dict) else set()
-    if isinstance(tree, list):
-        kind = "a list of results" if "image_id" in keys else "a list"
-    elif not isinstance(tree, dict):
-        kind = "a single value"
-    elif "questions" in tree or "question_id" in keys:
-        kind = "a VQA file"
-    elif "images" not in tree:
-        kind = "without 'images'"
-    elif keys and "caption" not in keys:
-        kind = "an instances file" if "category_id" in keys else "a file of other annotations"
-    else:
-        return
-    raise InputError(f"{file} is {kind}, not a COCO captions file; {COCO_FORM}")
-
-
-def _from_lines(file: Path, text: str, images: Path) -> list[CaptionSample]:
-    samples = []
-    # Not splitlines(), which would also split at the line separators that a JSON text may hold.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{file}, line {number}"
-        try:
-            row = json.loads(line)
-            path, key = images / row["image"], _checked_id(row.get("id", row["image"]))
-            captions = row.get("captions", [])
-            if not isinstance(captions, list):
-                raise TypeError("captions must be a list")
-        except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f'{where}: expected {{"image": "a.jpg", "captions": ["..."]}}, '
-                f"got {line[:60]!r} ({error}); correct the line"
-            ) from error
-        texts = tuple(_checked(where, key, caption) for caption in captions)
-        samples.append(CaptionSample(key, path, texts, str(row.get("domain") or "")))
-    refuse_doubles(file, "image", (sample.image_id for sample in samples))
-    return samples
-
-
-def _checked_id(key: Any) -> Id:
-    if not is_id(key):
-        raise TypeError(f"{key!r} is no id")
-    return key
-
-
-def _checked(where: Path | str, image_id: int | str, caption: Any) -> str:
-    if not isinstance(caption, str) or not _is_unicode(caption):
+def _captions(file: Path, tree: Any, keys: list[Id]) -> dict[Id, list[str]]:
+    """The captions of each image, in the file's order."""
+    annotations = records(file, tree, "annotations", form=COCO_FORM)
+    about, texts = annotations.ids("image_id"), annotations.texts("caption")
+    numbers = (as_id(row.get("id")) for row in annotations.rows)
+    refuse_doubles(file, "annotation", (number for number in numbers if number is not None))
+    captions: dict[Id, list[str]] = {key: [] for key in keys}
+    absent = [key for key in dict.fromkeys(about) if key not in captions]
+    if absent:
         raise InputError(
-            f"{where}: image {image_id} has the caption {caption!r}; expected text, "
-            "write one or remove the entry"
+            f"{file} has captions for image {shown(absent)}, which it does not list; "
+            "add the image or remove the captions"
         )
-    return caption
+    for key, text in zip(about, texts, strict=True):
+        captions[key].append(text)
+    return captions
 
 
-def _is_unicode(text: str) -> bool:
-    """Whether it has no half of a surrogate pair, which JSON can spell but no file can hold."""
-    return text.isascii() or not re.search("[\ud800-\udfff]", text)
+def _from_lines(file: Path, folder: Path) -> Iterator[CaptionSample]:
+    for number, row in read_lines(file, by_name=True):
+        fault = _fault(row)
+        if fault:
+            raise InputError(
+                f'{file}, line {number}: expected {{"image": "a.jpg", "captions": ["..."]}}, '
+                f"got {fault}; correct the line"
+            )
+        key = as_id(row.get("id", row["image"]))
+        assert key is not None
+        captions = tuple(row.get("captions", ()))
+        yield CaptionSample(key, folder / row["image"], captions, str(row.get("domain") or ""))
+
+
+def _fault(row: Any) -> str:
+    """What a line has instead of an image with captions; empty if it has one."""
+    if not isinstance(row, dict):
+        return brief(row)
+    if "image" not in row:
+        return "an object without 'image'"
+    if not is_text(row["image"]) or not row["image"]:
+        return f"{brief(row['image'])} as 'image'"
+    if as_id(row.get("id", row["image"])) is None:
+        return f"{brief(row['id'])} as 'id'"
+    captions = row.get("captions", [])
+    if not isinstance(captions, list):
+        return f"{brief(captions)} as 'captions'"
+    return next((f"{brief(text)} as a caption" for text in captions if not is_text(text)), "")

@@ -1,12 +1,17 @@
 """Questions about images and what people answered: VQA v2 questions and annotations JSON."""
 
-import json
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from vlm.errors import InputError
-from vlm.files import read_json, read_text
-from vlm.formats.ids import Id, is_id, refuse_doubles, shown
+from vlm.files import read_json, read_lines
+from vlm.formats.fields import Records, are_texts, brief, records
+from vlm.formats.ids import Id, as_id, refuse_doubles, shown
+from vlm.formats.kinds import ANSWERS, QUESTIONS, require_kind
+
+FORM_OF_QUESTIONS = "expected 'questions' with question_id, image_id and question"
+FORM_OF_ANSWERS = "expected 'annotations' with question_id and answers, each with answer"
 
 
 class Question(NamedTuple):
@@ -46,19 +51,12 @@ def read_questions(file: Path) -> list[Question]:
         InputError: if the file is missing, cut off, of another kind, or has doubled ids or a
             question that is no text.
     """
-    rows = _list_of(file, "questions")
-    try:
-        questions = [Question(row["question_id"], row["image_id"], row["question"]) for row in rows]
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{file} is not a whole VQA questions file ({error!r}); "
-            "expected 'questions' with question_id, image_id and question"
-        ) from error
-    _check_ids(file, [question.question_id for question in questions])
-    wrong = [question.question_id for question in questions if not isinstance(question.text, str)]
-    if wrong:
-        raise InputError(f"{file}: questions {shown(wrong)} are not text; write them as text")
-    return questions
+    tree, form = read_json(file), FORM_OF_QUESTIONS
+    require_kind(file, tree, QUESTIONS, name="questions", sign="question_id", form=form)
+    rows = records(file, tree, "questions", form=form)
+    keys = _ids(rows)
+    texts = rows.texts("question")
+    return list(map(Question, keys, rows.ids("image_id"), texts))
 
 
 def read_answers(file: Path) -> list[Answers]:
@@ -68,32 +66,33 @@ def read_answers(file: Path) -> list[Answers]:
         InputError: if the file is missing, cut off, of another kind, has doubled ids, or a
             question without answers or with one that is no text.
     """
-    rows = _list_of(file, "annotations")
-    try:
-        answers = [
-            Answers(
-                row["question_id"],
-                tuple(answer["answer"] for answer in row["answers"]),
-                str(row.get("answer_type") or ""),
-                str(row.get("question_type") or ""),
-            )
-            for row in rows
-        ]
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{file} is not a whole VQA annotations file ({error!r}); "
-            "expected 'annotations' with question_id and answers, each with answer"
-        ) from error
-    _check_ids(file, [row.question_id for row in answers])
-    bare = [row.question_id for row in answers if not row.texts]
+    tree, form = read_json(file), FORM_OF_ANSWERS
+    require_kind(file, tree, ANSWERS, name="annotations", sign="question_id", form=form)
+    rows = records(file, tree, "annotations", form=form)
+    keys = _ids(rows)
+    texts = _answers(file, keys, rows.lists("answers"))
+    bare = [key for key, given in zip(keys, texts, strict=True) if not given]
     if bare:
         raise InputError(f"{file}: questions {shown(bare)} have no answer; give each one or more")
-    wrong = [row.question_id for row in answers if not all(isinstance(t, str) for t in row.texts)]
-    if wrong:
-        raise InputError(
-            f"{file}: questions {shown(wrong)} have an answer that is not text; write it as text"
-        )
-    return answers
+    return [
+        Answers(key, given, str(row.get("answer_type") or ""), str(row.get("question_type") or ""))
+        for key, given, row in zip(keys, texts, rows.rows, strict=True)
+    ]
+
+
+def _answers(file: Path, keys: list[Id], groups: list[list[Any]]) -> list[tuple[str, ...]]:
+    """The texts of the answers to each question."""
+    try:
+        texts = [tuple([answer["answer"] for answer in group]) for group in groups]
+    except (KeyError, TypeError):
+        texts = None
+    if texts is not None and are_texts(chain.from_iterable(texts)):
+        return texts
+    lists = (
+        Records(file, f"the answers to question {shown([key])}", group)
+        for key, group in zip(keys, groups, strict=True)
+    )
+    return [tuple(given.texts("answer")) for given in lists]  # the first wrong one is told
 
 
 def read_split(file: Path) -> str | None:
@@ -113,39 +112,27 @@ def read_object_labels(file: Path) -> dict[Id, str]:
     Raises:
         InputError: if the file is missing, empty, cut off or has doubled ids.
     """
-    pairs = []
-    for number, line in enumerate(read_text(file).split("\n"), start=1):
-        try:
-            row = json.loads(line) if line.strip() else None
-            pairs += [] if row is None else [(row["question_id"], row["label"])]
-        except (ValueError, RecursionError, KeyError, TypeError) as error:
+    pairs: list[tuple[Id, Any]] = []
+    for number, row in read_lines(file):
+        key = as_id(row.get("question_id")) if isinstance(row, dict) else None
+        if key is None or "label" not in row:
+            lacks = "label" if key is not None else "question_id"
+            got = f"{brief(row.get(lacks))} as '{lacks}'" if isinstance(row, dict) else brief(row)
             raise InputError(
                 f'{file}, line {number}: expected {{"question_id": 1, "label": "yes"}}, '
-                f"got {line[:60]!r}; correct the line"
-            ) from error
+                f"got {got}; correct the line"
+            )
+        pairs.append((key, row["label"]))
     if not pairs:
         raise InputError(f"{file} holds no question; give POPE's JSON lines")
-    _check_ids(file, [key for key, _ in pairs])
+    refuse_doubles(file, "question", (key for key, _ in pairs))
     return dict(pairs)
 
 
-def _list_of(file: Path, name: str) -> list[Any]:
-    tree = read_json(file)
-    rows = tree.get(name) if isinstance(tree, dict) else None
-    if not isinstance(rows, list) or not rows:
-        got = shown(list(tree)) if isinstance(tree, dict) else "none"
-        raise InputError(
-            f"{file} is not a VQA {name} file: expected a list '{name}' with entries, "
-            f"got the keys {got}; give another file"
-        )
-    return rows
-
-
-def _check_ids(file: Path, ids: list[Any]) -> None:
-    wrong = [number for number, key in enumerate(ids, start=1) if not is_id(key)]
-    if wrong:
-        raise InputError(
-            f"{file}: the question_id of entries {shown(wrong)} is neither a whole number nor a "
-            "text; write one each"
-        )
-    refuse_doubles(file, "question", ids)
+def _ids(rows: Records) -> list[Id]:
+    """The ids of questions, each one once."""
+    if not rows.rows:
+        raise InputError(f"{rows.file} has no entry in {rows.name}; give a file with entries")
+    keys = rows.ids("question_id")
+    refuse_doubles(rows.file, "question", keys)
+    return keys

@@ -20,11 +20,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 from vlm.errors import InputError
-from vlm.files import read_json, read_text
-from vlm.formats.ids import Id, is_id, refuse_doubles, shown
+from vlm.files import read_json, read_lines, read_text
+from vlm.formats.fields import is_text
+from vlm.formats.ids import Id, as_id, refuse_doubles, shown
+from vlm.formats.kinds import kind_of
 from vlm.formats.workbook import read_workbook
 
 Row = Mapping[str, Any]
@@ -73,11 +75,6 @@ def read_results(file: Path, kind: Kind) -> dict[Id, str]:
     return dict(pairs)
 
 
-def is_text(value: object) -> TypeGuard[str]:
-    """Whether it is a string without half a surrogate pair, which no file can hold."""
-    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
-
-
 # --- Files to records ------------------------------------------------------------------------
 
 
@@ -88,13 +85,17 @@ def _rows(file: Path) -> Iterator[Any]:
         return read_workbook(file)
     if name.endswith((".tsv", ".csv")):
         return _table(file, "excel-tab" if name.endswith(".tsv") else "excel")
-    return _lines(file) if name.endswith(".jsonl") else _list(file)
+    if name.endswith(".jsonl"):
+        return (row for _, row in read_lines(file, by_name=True))
+    return _list(file)
 
 
 def _table(file: Path, dialect: str) -> Iterator[Row]:
     csv.field_size_limit(2**31 - 1)  # a field may hold a whole image
-    text = io.StringIO(read_text(file), newline="")
-    reader = csv.DictReader(text, dialect=dialect, strict=True)
+    text = read_text(file)
+    if text.lstrip().startswith(("{", "[")):
+        raise InputError(f"{file} holds JSON, not a table; name it .json, or .jsonl if it is lines")
+    reader = csv.DictReader(io.StringIO(text, newline=""), dialect=dialect, strict=True)
     try:
         for row in reader:
             if None in row or None in row.values():
@@ -106,35 +107,25 @@ def _table(file: Path, dialect: str) -> Iterator[Row]:
                 yield row
     except csv.Error as error:
         raise InputError(
-            f"{file}, line {reader.reader.line_num} is not a whole table ({error}); "
-            "it may have been cut off, write it again"
+            f"{file}, line {reader.reader.line_num} is not a whole table (a quoted field does not "
+            "end, or goes on behind its quote); it may have been cut off, write it again"
         ) from error
 
 
-def _lines(file: Path) -> Iterator[Any]:
-    # Not splitlines(), which would also split at the line separators that a JSON text may hold.
-    for number, line in enumerate(read_text(file).split("\n"), start=1):
-        if line.strip():
-            try:
-                yield json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise InputError(
-                    f"{file}, line {number} is not whole JSON ({getattr(error, 'msg', error)}); "
-                    "it may have been cut off, write it again"
-                ) from error
-
-
 def _list(file: Path) -> Iterator[Any]:
-    tree = read_json(file)
+    tree = read_json(file, by_name=True)
     if isinstance(tree, Mapping) and isinstance(tree.get("logs"), list):
         tree = tree["logs"]
     if isinstance(tree, list):
         return iter(tree)
-    annotated = isinstance(tree, Mapping) and {"annotations", "questions", "images"} & set(tree)
     raise InputError(
         f"{file} is not a result file: expected a list of results, "
-        f"got {'an annotation file' if annotated else 'something else'}; give what a model wrote"
+        f"got {kind_of(tree) or _fields(tree)}; give what a model wrote"
     )
+
+
+def _fields(tree: Mapping[str, Any]) -> str:
+    return f"an object with the fields {shown([*tree])}" if tree else "an empty object"
 
 
 # --- Records to ids and texts ----------------------------------------------------------------
@@ -155,12 +146,13 @@ def _pair(file: Path, number: int, row: Any, kind: Kind) -> tuple[Id, Any]:
             f'{file}, record {number}: expected {{"{kind.key}": 1, "{kind.text}": "..."}}, '
             f"got {_brief(row.get('', row))}; correct it"
         )
-    if not is_id(key):
+    known = as_id(key)
+    if known is None:
         raise InputError(
-            f"{file}, record {number}: expected a {kind.key} that is a whole number or a text, "
+            f"{file}, record {number}: expected as {kind.key} a whole number or a text, "
             f"got {_brief(key)}; write one"
         )
-    return key, text
+    return known, text
 
 
 def _brief(value: Any) -> str:

@@ -6,7 +6,6 @@ https://arxiv.org/abs/1612.00837); nocaps (Agrawal et al., 2019,
 https://arxiv.org/abs/1812.08658) takes the records of COCO and has no rule for names.
 """
 
-import os
 import re
 import zipfile
 from collections import Counter
@@ -15,11 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vlm.errors import InputError
-from vlm.files import read_json, write_json
+from vlm.files import read_json, write_json, writing
 from vlm.formats.captions import read_captions
+from vlm.formats.fields import is_text
 from vlm.formats.ids import Id, as_listed, shown
 from vlm.formats.questions import read_questions
-from vlm.formats.results import ANSWERS, CAPTIONS, Kind, is_text, read_results
+from vlm.formats.results import ANSWERS, CAPTIONS, Kind, read_results
 
 Record = dict[str, int | str]
 
@@ -145,16 +145,12 @@ def write_submission(
 
 def _zipped(target: Path, files: Sequence[Path]) -> Path:
     """One archive of the files, side by side; the same bytes for the same content."""
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    try:
-        with zipfile.ZipFile(partial, "w") as archive:
-            for file in files:
-                entry = zipfile.ZipInfo(file.name)  # of no special time
-                entry.external_attr = 0o644 << 16  # readable where it is unpacked
-                archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
-        return partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with writing(target) as partial, zipfile.ZipFile(partial, "w") as archive:
+        for file in files:
+            entry = zipfile.ZipInfo(file.name)  # of no special time
+            entry.external_attr = 0o644 << 16  # readable where it is unpacked
+            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
+    return target
 
 
 def find_faults(file: Path, task: Task, expected: Collection[int]) -> list[str]:
@@ -197,7 +193,7 @@ def _of_records(file: Path, kind: Kind, rows: Sequence[Any]) -> Iterator[str]:
     if nameless:
         yield (
             f"{file}: the {kind.key} of records {shown(nameless)} is no whole number; "
-            "write it without quotes"
+            "write it without quotes and point"
         )
 
 

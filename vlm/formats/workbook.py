@@ -10,20 +10,25 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from vlm.errors import InputError
+from vlm.files import telling
 
 BOOK, RELATIONS = "xl/workbook.xml", "xl/_rels/workbook.xml.rels"
 SHARED = "xl/sharedStrings.xml"
 LIMIT = 2**29  # bytes of XML in one part; a sheet of a million captions is smaller
-BROKEN = (
-    zipfile.BadZipFile,
-    zlib.error,
-    ElementTree.ParseError,
-    EOFError,
-    KeyError,
-    IndexError,
-    ValueError,
-    RuntimeError,  # encrypted, or packed in a way that zipfile does not know
-)
+BROKEN = {  # what the standard library raises, and what that is for people
+    zipfile.BadZipFile: "it is no zip archive, or a damaged one",
+    zlib.error: "it is a damaged zip archive",
+    EOFError: "it is a damaged zip archive",
+    ElementTree.ParseError: "a part of it is not whole XML",
+    KeyError: "a part of it is missing",
+    IndexError: "a cell names a text that is not there",
+    ValueError: "a cell holds no number where one belongs",
+    RuntimeError: "it is encrypted, or packed in a way that is not known",
+}
+
+
+class _UnreadableError(Exception):
+    """A workbook in order that cannot be read, with its reason."""
 
 
 def read_workbook(file: Path) -> Iterator[dict[str, str]]:
@@ -37,15 +42,12 @@ def read_workbook(file: Path) -> Iterator[dict[str, str]]:
             or with a formula but no value.
     """
     try:
-        with zipfile.ZipFile(file) as archive:
+        with telling(file), zipfile.ZipFile(file) as archive:
             rows = list(_rows(archive))
-    except FileNotFoundError as error:
-        raise InputError(f"file {file} does not exist; check the path") from error
-    except OSError as error:
-        raise InputError(f"file {file} cannot be read ({error.strerror}); restore it") from error
-    except BROKEN as error:
+    except (_UnreadableError, *BROKEN) as error:
+        reason = next((told for kind, told in BROKEN.items() if isinstance(error, kind)), error)
         raise InputError(
-            f"{file} is not a workbook that can be read ({error}); save it as .tsv"
+            f"{file} is not a workbook that can be read ({reason}); save it as .tsv"
         ) from error
     header = rows[0] if rows else {}
     for row in rows[1:]:
@@ -72,22 +74,22 @@ def _first_sheet(archive: zipfile.ZipFile) -> str:
     """The part of the archive that holds the sheet people see first."""
     sheet = next(_elements(archive, BOOK, "sheet"), None)
     if sheet is None:
-        raise ValueError("it has no sheet")
+        raise _UnreadableError("it has no sheet")
     key = next((value for name, value in sheet.items() if name.endswith("}id")), None)
     for relation in _elements(archive, RELATIONS, "Relationship"):
         if relation.get("Id") == key:
             # Relative to the folder of the workbook, or from the root with a slash in front.
             return posixpath.join("xl", relation.attrib["Target"]).lstrip("/")
-    raise ValueError(f"it has no sheet {key}")
+    raise _UnreadableError("it lacks the part of its first sheet")
 
 
 def _elements(archive: zipfile.ZipFile, part: str, name: str) -> Iterator[ElementTree.Element]:
     """Yields each element of a name, and forgets it afterwards: sheets can be large."""
     if archive.getinfo(part).file_size > LIMIT:
-        raise ValueError(f"{part} is larger than {LIMIT} bytes")
+        raise _UnreadableError(f"{part} is larger than {LIMIT} bytes")
     data = archive.read(part)
     if b"<!DOCTYPE" in data:  # entities could grow without bound
-        raise ValueError(f"{part} declares a document type")
+        raise _UnreadableError(f"{part} declares a document type")
     for _, element in ElementTree.iterparse(io.BytesIO(data)):
         if element.tag.endswith(f"}}{name}"):
             yield element
@@ -109,7 +111,7 @@ def _value(cell: ElementTree.Element, texts: list[str]) -> str:
     raw = (parts["v"].text or "") if "v" in parts else ""
     if kind == "e" or ("f" in parts and not raw):
         # What a caption that starts with "=" becomes in careless hands.
-        raise ValueError(f"cell {cell.get('r')} holds an error, or a formula without a value")
+        raise _UnreadableError(f"cell {cell.get('r')} holds an error, or a formula without a value")
     if kind == "s" and raw:
         return texts[int(raw)]
     return _number(raw) if kind == "n" else _unescaped(raw)

@@ -1,6 +1,6 @@
 """Every caption score from raw captions, as COCO computes and reports them."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -12,6 +12,7 @@ from vlm.metrics import java
 from vlm.metrics.bleu import bleu
 from vlm.metrics.cider import DocumentFrequencies, cider, cider_d
 from vlm.metrics.corpus import Corpus, tokenize_references
+from vlm.metrics.ngrams import MAX_ORDER
 from vlm.metrics.rouge import rouge_l
 from vlm.metrics.signature import caption_signature
 from vlm.text.ptb import tokenize
@@ -66,8 +67,8 @@ def score_captions(
     Args:
         candidates: One caption for each image.
         references: At least one caption for each image; their order is the order of images.
-        metrics: Of BLEU, ROUGE-L, CIDEr-D, CIDEr, METEOR and SPICE. What needs Java and does not
-            find it is named in ``not_computed``.
+        metrics: Of BLEU, ROUGE-L, CIDEr-D, CIDEr, METEOR and SPICE; BLEU-1 to BLEU-4 give a
+            single score. What needs Java and does not find it is named in ``not_computed``.
         frequencies: Document frequencies of another corpus, for CIDEr and CIDEr-D.
 
     Raises:
@@ -76,11 +77,12 @@ def score_captions(
     """
     _check_images(candidates, references)
     _check_captions(candidates, references)
-    missing = _not_computed(metrics)
+    scores = {score for name in metrics for score in SCORES.get(name, [name])}
+    missing = _not_computed(scores)
     tokens = tokenize([candidates[image] for image in references])
     task = _Task(Corpus(tokens, tokenize_references(references)), frequencies)
-    chosen = [name for name in METRICS if name in metrics and name not in missing]
-    columns = [column for name in chosen for column in METRICS[name](task)]
+    chosen = [name for name in METRICS if scores & {*SCORES[name]} and name not in missing]
+    columns = [c for name in chosen for c in METRICS[name](task) if c.name in scores]
     rows = {
         image: {column.name: column.per_image[place] for column in columns}
         for place, image in enumerate(references)
@@ -151,16 +153,22 @@ METRICS: dict[str, Callable[[_Task], list[Column]]] = {
 }
 
 
-def _not_computed(metrics: Sequence[str]) -> dict[str, str]:
+# The scores that a metric gives.
+SCORES: dict[str, tuple[str, ...]] = {name: (name,) for name in METRICS} | {
+    "BLEU": tuple(f"BLEU-{n}" for n in range(1, MAX_ORDER + 1))
+}
+
+
+def _not_computed(scores: Collection[str]) -> dict[str, str]:
     """The scores that were not asked for or cannot be had, each with the reason."""
-    unknown = [name for name in metrics if name not in METRICS]
-    if unknown or not metrics:
+    unknown = sorted({*scores}.difference(*SCORES.values()))
+    if unknown or not scores:
         raise InputError(
             f"there is no caption metric {', '.join(unknown) or 'given'}; "
             f"choose of {', '.join(METRICS)}"
         )
     reasons = {
-        name: java.missing(name) if name in metrics else f"{java.NEEDED}, then --metrics {name}"
+        name: java.missing(name) if name in scores else f"{java.needed()}, then --metrics {name}"
         for name in ("METEOR", "SPICE")
     }
     return {name: reason for name, reason in reasons.items() if reason is not None}
@@ -179,15 +187,15 @@ def _check_images(
         raise InputError("the references hold no image: give captions of at least one")
     _refuse(
         [image for image in references if image not in candidates],
-        "have references but no candidate: give each one caption",
+        "references but no candidate: give each one caption",
     )
     _refuse(
         [image for image in candidates if image not in references],
-        "have a candidate but no references: drop the candidates or add references",
+        "a candidate but no references: drop the candidates or add references",
     )
     _refuse(
         [image for image, captions in references.items() if not len(captions)],
-        "have an empty list of references: give each at least one caption, or leave them out",
+        "an empty list of references: give each at least one caption, or leave it out",
     )
 
 
@@ -196,7 +204,7 @@ def _check_captions(
 ) -> None:
     _refuse(
         [image for image, caption in candidates.items() if not isinstance(caption, str)],
-        "have a candidate that is not a string: give each one caption as text",
+        "a candidate that is not a string: give each one caption as text",
     )
     _refuse(
         [
@@ -204,10 +212,12 @@ def _check_captions(
             for image, captions in references.items()
             if isinstance(captions, str) or not all(isinstance(text, str) for text in captions)
         ],
-        "have references that are not a list of strings: give each a list of captions",
+        "references that are not a list of strings: give each a list of captions",
     )
 
 
 def _refuse(images: Sequence[Hashable], problem: str) -> None:
     if images:
-        raise InputError(f"images {shown([repr(image) for image in images])} {problem}")
+        names = shown([repr(image) for image in images])
+        who = f"image {names} has" if len(images) == 1 else f"images {names} have"
+        raise InputError(f"{who} {problem}")

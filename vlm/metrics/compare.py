@@ -16,6 +16,7 @@ from vlm import __version__
 from vlm.errors import InputError
 from vlm.formats.ids import shown
 from vlm.metrics.bleu import bleu_from_statistics, bleu_statistics
+from vlm.metrics.captions import SCORES
 from vlm.metrics.cider import cider, cider_d
 from vlm.metrics.corpus import Corpus, tokenize_references
 from vlm.metrics.ngrams import MAX_ORDER
@@ -28,6 +29,7 @@ ImageId = TypeVar("ImageId", bound=Hashable)
 Runs = Mapping[str, Mapping[ImageId, str]]
 
 STANDARD = ("BLEU-4", "ROUGE-L", "CIDEr-D")
+MOST_SAMPLES = 1_000_000  # some hours
 _ROUNDING = 1e-12  # means in another order are still equal
 _SHOWN = 5
 
@@ -87,12 +89,13 @@ def compare_captions(
         b: The same of the system compared with it.
         references: At least one caption for each of at least two images.
         metrics: Of BLEU-1 to BLEU-4, ROUGE-L, CIDEr-D and CIDEr.
-        samples: Resamples of the bootstrap, and permutations.
+        samples: Resamples of the bootstrap, and permutations; at most a million.
         seed: Of both.
 
     Raises:
         InputError: A system has no run, the images of a run are not those of the references, a
-            caption is not a string, there are too few images or samples, or no such metric.
+            caption is not a string, there are too few images, too few or many samples, or no such
+            metric.
     """
     _check_settings(metrics, samples, seed)
     _check_references(references)
@@ -154,6 +157,8 @@ METRICS = {
     "CIDEr-D": _Metric("CIDEr-D", lambda run: cider_d(run.ngrams)[:, None], _mean),
     "CIDEr": _Metric("CIDEr", lambda run: cider(run.ngrams)[:, None], _mean),
 }
+# The scores of a family, of those that can be compared.
+FAMILIES = {family: scores for family, scores in SCORES.items() if METRICS.keys() >= {*scores}}
 
 
 def _measure(
@@ -200,6 +205,8 @@ def _check_settings(metrics: Sequence[str], samples: int, seed: int) -> None:
             f"expected 1 or more samples and a seed of 0 or more, got {samples} and {seed}; "
             "1000 samples and seed 0 are usual"
         )
+    if samples > MOST_SAMPLES:
+        raise InputError(f"expected at most {MOST_SAMPLES} samples, got {samples}; 1000 are usual")
 
 
 def _check_references(references: Mapping[ImageId, Sequence[str]]) -> None:
@@ -209,13 +216,13 @@ def _check_references(references: Mapping[ImageId, Sequence[str]]) -> None:
             "give those of all images"
         )
     bare = [image for image, captions in references.items() if not captions]
-    _refuse(bare, "have no references; give each at least one caption or leave it out")
+    _refuse(bare, "no references; give each at least one caption or leave it out")
     wrong = [
         image
         for image, captions in references.items()
         if isinstance(captions, str) or not all(isinstance(text, str) for text in captions)
     ]
-    _refuse(wrong, "have references that are not a list of strings; give each a list of captions")
+    _refuse(wrong, "references that are not a list of strings; give each a list of captions")
 
 
 def _check_runs(runs: Runs[ImageId], references: Mapping[ImageId, Sequence[str]]) -> None:
@@ -224,13 +231,14 @@ def _check_runs(runs: Runs[ImageId], references: Mapping[ImageId, Sequence[str]]
     same = "both systems and the references must hold the same images"
     for name, run in runs.items():
         missing = [image for image in references if image not in run]
-        _refuse(missing, f"have references but no caption in {name}; {same}")
+        _refuse(missing, f"references but no caption in {name}; {same}")
         foreign = [image for image in run if image not in references]
-        _refuse(foreign, f"have a caption in {name} but no references; {same}")
+        _refuse(foreign, f"a caption in {name} but no references; {same}")
         wrong = [image for image, caption in run.items() if not isinstance(caption, str)]
-        _refuse(wrong, f"have a caption in {name} that is not a string; give each one as text")
+        _refuse(wrong, f"a caption in {name} that is not a string; give each one as text")
 
 
 def _refuse(images: Sequence[Hashable], problem: str) -> None:
     if images:
-        raise InputError(f"images {shown(images)} {problem}")
+        who = f"image {images[0]} has" if len(images) == 1 else f"images {shown(images)} have"
+        raise InputError(f"{who} {problem}")

@@ -146,6 +146,7 @@ def _check_numbers(numbers: Sequence[int]) -> None:
     odd = [image for image, number in enumerate(numbers) if number != numbers[0]]
     if odd:
         raise InputError(
-            f"images {shown(odd)}, counted from 0, do not have {numbers[0]} captions as the "
-            "first has: give equally many of each image"
+            f"{'image' if len(odd) == 1 else 'images'} {shown(odd)}, counted from 0, "
+            f"{'does' if len(odd) == 1 else 'do'} not have {numbers[0]} captions as the first has: "
+            "give equally many of each image"
         )

@@ -18,6 +18,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from vlm.errors import InputError
 from vlm.files import file_hash, read_text
+from vlm.formats.ids import shown
 from vlm.text.singular import singular
 
 ImageId = TypeVar("ImageId", bound=Hashable)
@@ -154,6 +155,11 @@ class ChairScores(Generic[ImageId]):
     mentioned: dict[ImageId, list[str]]
     hallucinated: dict[ImageId, list[str]]
 
+    def share(self, image: ImageId) -> float | None:
+        """Hallucinated mentions of an image by its mentions, in [0, 1]; None without any."""
+        mentions = len(self.mentioned[image])
+        return len(self.hallucinated[image]) / mentions if mentions else None
+
 
 def chair(
     captions: Mapping[ImageId, str],
@@ -174,12 +180,13 @@ def chair(
         InputError: There is no caption, an image has no annotation of objects, or an object is of
             a class that the table lacks.
     """
-    bare = [str(image) for image in captions if image not in objects]
-    if bare or not captions:
-        shown = ", ".join(bare[:5]) or "none"
+    if not captions:
+        raise InputError("there are no captions to look for objects in; give at least one")
+    bare = [image for image in captions if image not in objects]
+    if bare:
+        who = f"image {bare[0]} has" if len(bare) == 1 else f"images {shown(bare)} have"
         raise InputError(
-            f"images {shown} have a caption but stand in no instances file; give the instances of "
-            "all images"
+            f"{who} a caption but no entry in the instances; give the instances of all images"
         )
     _check_classes(captions, objects, synonyms)
     mentioned = {image: synonyms.mentions(caption) for image, caption in captions.items()}
@@ -208,6 +215,6 @@ def _check_classes(
     unknown = sorted(map(repr, classes - known))
     if unknown:
         raise InputError(
-            f"the table of synonyms lacks the classes {', '.join(unknown[:5])} of the instances; "
+            f"the table of synonyms lacks the classes {shown(unknown)} of the instances; "
             "add a line for each"
         )

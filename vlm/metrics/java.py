@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from vlm.errors import InputError
+from vlm.formats.ids import shown
 
 Tokens = Sequence[str]
 
@@ -33,7 +34,6 @@ _OPTIONS = ("-Xmx2G", "-XX:+UseSerialGC", "-Duser.language=en", "-Duser.country=
 _MAX_SHARDS = 4
 _SHARD = 5000  # images; to load the paraphrases takes a process as long as to score some 4,000
 _START_S, _IMAGE_S = 300.0, 0.5  # patience: some thirty times what a slow core needs
-_SHOWN = 5
 
 
 class JavaScores(NamedTuple):
@@ -52,13 +52,23 @@ def missing(metric: Literal["METEOR", "SPICE"]) -> str | None:
     """Why a metric cannot be computed here, in words for a table; None where it can."""
     java, package = shutil.which("java"), _package()
     if java is None or package is None:
-        return NEEDED
+        return needed()
     reason = _refusal(java)
     if reason or metric == "METEOR":
         return reason
     library = package / "spice" / "lib"
     absent = [name for name in _CORENLP if not (library / name).is_file()]
     return f"needs {' and '.join(absent)} in {library}" if absent else None
+
+
+def needed() -> str:
+    """What METEOR and SPICE need and, unless both parts are absent, which of them is here."""
+    java, package = shutil.which("java") is not None, _package() is not None
+    if java and package:
+        return f"{NEEDED} (both are here)"
+    if java:
+        return f"{NEEDED} (Java is here, the package is not)"
+    return f"{NEEDED} (the package is here, Java is not)" if package else NEEDED
 
 
 def meteor(
@@ -159,8 +169,8 @@ def _require(
         )
     bare = [str(image) for image, captions in enumerate(references) if not captions]
     if bare:
-        shown = ", ".join(bare[:_SHOWN]) + (" and more" if len(bare) > _SHOWN else "")
-        raise InputError(f"images {shown} have no references: give each one or leave it out")
+        who = f"image {bare[0]} has" if len(bare) == 1 else f"images {shown(bare)} have"
+        raise InputError(f"{who} no references: give each one or leave it out")
     if reason := missing(metric):
         raise InputError(f"{metric} cannot be computed here: {reason}")
 

@@ -1,5 +1,6 @@
 """POPE: yes/no questions about objects, half of them absent (Li et al., 2023, arXiv:2305.10355)."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from itertools import chain, permutations
@@ -70,14 +71,19 @@ def object_questions(
         seed: Of the draw; questions are a pure function of it and of the objects.
 
     Raises:
-        InputError: There is no such strategy, ``each`` is below 1, the seed below 0, or no image
-            has enough objects.
+        InputError: There is no such strategy, ``each`` is below 1, the seed below 0, an object has
+            no name, or no image has enough objects.
     """
     if strategy not in STRATEGIES or each < 1 or seed < 0:
         raise InputError(
             f"expected one of {', '.join(STRATEGIES)}, each of at least 1 and a seed of at least "
             f"0, got {strategy!r}, {each} and {seed}"
         )
+    _refuse(
+        "image",
+        [image for image, names in objects.items() if not all(map(_is_name, names))],
+        "an object whose name is no text: name its category",
+    )
     shows = {image: sorted(set(names)) for image, names in objects.items()}
     shows = {image: names for image, names in shows.items() if len(names) >= each}
     frequency = Counter(chain.from_iterable(shows.values()))
@@ -108,9 +114,7 @@ def score_yes_no(
 ) -> PollingScores:
     """Scores free-text answers to object questions.
 
-    An answer is read as POPE's own evaluation does: a no if, up to its first full stop and without
-    commas, one of its words parted by spaces is No, no or not; anything else is a yes, also an
-    empty answer, "NO", "no!" and "There isn't".
+    An answer is read as POPE's own evaluation does, by :func:`reads_as_yes`.
 
     Args:
         answers: One of each question.
@@ -120,7 +124,7 @@ def score_yes_no(
         InputError: There is no question, a question is on one side only, or a label is neither.
     """
     _check(answers, labels)
-    said = np.array([_is_yes(answers[key]) for key in labels])
+    said = np.array([reads_as_yes(answers[key]) for key in labels])
     true = np.array([label == "yes" for label in labels.values()])
     hits = float((said & true).sum())
     precision, recall = hits / max(1, said.sum()), hits / max(1, true.sum())
@@ -131,6 +135,25 @@ def score_yes_no(
         f1=2 * precision * recall / (precision + recall) if hits else 0.0,
         yes=float(said.mean()),
     )
+
+
+def reads_as_yes(answer: str) -> bool:
+    """Whether POPE's own evaluation takes an answer for a yes.
+
+    A no is one where, up to its first full stop and without commas, one of the words parted by
+    spaces is No, no or not; anything else is a yes, also an empty answer, "NO", "no!" and
+    "There isn't".
+    """
+    return _NO.isdisjoint(answer.partition(".")[0].replace(",", "").split(" "))
+
+
+def neither_yes_nor_no(answers: Mapping[QuestionId, str]) -> list[QuestionId]:
+    """The questions whose answer is read as a yes though none of its words is, in any case."""
+    return [
+        key
+        for key, answer in answers.items()
+        if reads_as_yes(answer) and "yes" not in re.findall(r"\w+", answer.lower())
+    ]
 
 
 def _companions(
@@ -145,12 +168,12 @@ def _companions(
 
 
 def _ask(image: Hashable, name: str, label: str) -> ObjectQuestion:
-    article = "an" if name[0] in "aeiou" else "a"
+    article = "an" if name[0].lower() in "aeiou" else "a"
     return ObjectQuestion(image, f"Is there {article} {name} in the image?", label)
 
 
-def _is_yes(answer: str) -> bool:
-    return _NO.isdisjoint(answer.partition(".")[0].replace(",", "").split(" "))
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _check(answers: Mapping[QuestionId, str], labels: Mapping[QuestionId, str]) -> None:
@@ -159,10 +182,12 @@ def _check(answers: Mapping[QuestionId, str], labels: Mapping[QuestionId, str]) 
     missing = [key for key in labels if key not in answers]
     foreign = [key for key in answers if key not in labels]
     wrong = [key for key, label in labels.items() if label not in ("yes", "no")]
-    for ids, problem in (
-        (missing, "have no answer: answer every question once"),
-        (foreign, "have an answer and no label: drop them or add labels"),
-        (wrong, "have a label that is neither yes nor no: correct it"),
-    ):
-        if ids:
-            raise InputError(f"questions {shown(ids)} {problem}")
+    _refuse("question", missing, "no answer: answer every question once")
+    _refuse("question", foreign, "an answer and no label: drop it or add a label")
+    _refuse("question", wrong, "a label that is neither yes nor no: correct it")
+
+
+def _refuse(what: str, ids: Sequence[Hashable], problem: str) -> None:
+    if ids:
+        who = f"{what} {ids[0]} has" if len(ids) == 1 else f"{what}s {shown(ids)} have"
+        raise InputError(f"{who} {problem}")
