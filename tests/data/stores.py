@@ -14,7 +14,7 @@ WIDTH, GRID = 5, (2, 3)
 MANIFEST = Manifest(
     backbone="made-up",
     backbone_hash="0123456789abcdef",
-    geometry="ImageGeometry(height=11, width=13, interpolation='bicubic')",
+    geometry="11x13 bicubic",
     precision="32-true",
     dtype="float16",
     width=WIDTH,

@@ -170,7 +170,7 @@ def test_another_model_is_refused_and_both_are_named(tmp_path):
     with pytest.raises(InputError, match=r"backbone 'made-up' \(0123.*looks with 'other' \(fff"):
         store.require("other", "fff", MANIFEST.geometry)
     with pytest.raises(InputError, match=r"extract a store with that one"):
-        store.require("made-up", MANIFEST.backbone_hash, "ImageGeometry(1, 1)")
+        store.require("made-up", MANIFEST.backbone_hash, "1x1 bicubic")
 
 
 def test_a_folder_that_is_no_store_is_refused(tmp_path):

@@ -14,6 +14,7 @@ VERBS = {
     "demo": ("demo", "draw a small world, train a captioner on it, show what it looked at"),
     "prepare": ("prepare", "a public data set: fetched, checked, split"),
     "extract": ("extract", "region features of images, once, into a store"),
+    "import": ("imports", "detector features that others published, into a store"),
     "fit": ("trainer", "train; --config configs/NAME.yaml"),
     "validate": ("trainer", "captions and scores of the validation split"),
     "test": ("trainer", "captions and scores of the test split"),

@@ -46,8 +46,8 @@ def refuse_changes(recipe: dict[str, Any], config: Any) -> None:
     model = config.model.init_args
     for part in GIVEN:
         _refuse_other(f"model.{part}", model[part].as_dict(), recipe[part])
-    trained, asked = recipe["backbone"]["init_args"]["image_size"], model.backbone.init_args
-    size = asked.image_size
+    trained = recipe["backbone"]["init_args"].get("image_size")  # none where regions are imported
+    size = model.backbone.init_args.get("image_size")
     if size is not None and list(size if not isinstance(size, int) else (size, size)) != trained:
         raise _cannot_change("model.backbone.image_size", size, trained)
     if recipe["data"] is not None:

@@ -205,6 +205,7 @@ class TrainerCLI(LightningCLI):
         """Holds backbone and images against what they must be, before anything is written."""
         if self.recipe is not None:
             checkpoints.check_backbone(self.model.backbone, self.recipe)
+            checkpoints.check_boxes(self.datamodule.store, self.recipe)
         if self.trainer.is_global_zero:
             for split in SPLITS_OF_STAGE[self.verb]:
                 self.datamodule.check_images(split)

@@ -23,6 +23,7 @@ from vlm.formats.detections import Box
 from vlm.formats.ids import Id
 from vlm.formats.image_list import ListedImage
 from vlm.models.backbone import FrozenBackbone
+from vlm.models.imported import ImportedRegions
 from vlm.models.timm_source import LOCAL_DIR
 
 SHARD = 4  # batches in each shard, which is all that a kill can cost
@@ -52,7 +53,7 @@ class Extraction:
     def __init__(
         self,
         images: Sequence[ListedImage],
-        backbone: FrozenBackbone,
+        backbone: FrozenBackbone | ImportedRegions,
         output: Path,
         *,
         dtype: str = "float16",
@@ -64,6 +65,8 @@ class Extraction:
         batch_size: int = 32,
         fabric: Fabric | None = None,
     ) -> None:
+        if isinstance(backbone, ImportedRegions):
+            backbone.refuse_photos()
         if min(views, batch_size) < 1 or dtype not in ("float16", "int8"):
             raise InputError(
                 "expected at least 1 view, batches of at least 1 image, and float16 or int8, got "
@@ -76,7 +79,7 @@ class Extraction:
         self.manifest = Manifest(
             backbone=_portable(backbone.name),
             backbone_hash=backbone.hash,
-            geometry=repr(self.loader.geometry),
+            geometry=backbone.geometry,
             precision=str(self.fabric.strategy.precision.precision),
             dtype=dtype,
             width=backbone.width,

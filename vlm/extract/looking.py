@@ -10,10 +10,17 @@ from vlm.data.store.shard import Regions
 from vlm.extract.loading import LoadedView, boxes_of_image
 from vlm.models.backbone import FrozenBackbone
 from vlm.models.box_regions import box_features
+from vlm.models.imported import ImportedRegions
 
 
-def geometry_of(backbone: FrozenBackbone) -> ImageGeometry:
-    """The image geometry that a backbone asks for."""
+def geometry_of(backbone: FrozenBackbone | ImportedRegions) -> ImageGeometry:
+    """The image geometry that a backbone asks for.
+
+    Raises:
+        InputError: if regions were imported, so that no photo can be looked at.
+    """
+    if isinstance(backbone, ImportedRegions):
+        backbone.refuse_photos()
     return ImageGeometry(*backbone.image_size, backbone.interpolation)
 
 

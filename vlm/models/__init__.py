@@ -5,11 +5,13 @@ from vlm.models.backbone import FrozenBackbone
 from vlm.models.captioner import Captioner
 from vlm.models.decoder import TextDecoder
 from vlm.models.encoder import BlindEncoder, Memory, RegionEncoder
+from vlm.models.imported import ImportedRegions
 
 __all__ = [
     "BlindEncoder",
     "Captioner",
     "FrozenBackbone",
+    "ImportedRegions",
     "Memory",
     "MultiHeadAttention",
     "RegionEncoder",

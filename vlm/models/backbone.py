@@ -165,6 +165,11 @@ class FrozenBackbone(nn.Module):
         return digest.hexdigest()[:16]
 
     @property
+    def geometry(self) -> str:
+        """How images are brought to it, for people: 224x224 bicubic."""
+        return f"{self.image_size[0]}x{self.image_size[1]} {self.interpolation}"
+
+    @property
     def architecture(self) -> str:
         """What timm calls the network, whatever its weights."""
         return self._model.pretrained_cfg["architecture"]

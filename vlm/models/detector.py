@@ -1,11 +1,9 @@
 """Detector: boxes of any torchvision detection model, frozen."""
 
 import difflib
-import hashlib
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file
@@ -19,6 +17,18 @@ SAME_PLACE = 0.7
 """Intersection over union from which two boxes of different classes are one region."""
 CANDIDATES = 4
 """Boxes that are asked of the model for each one kept, so that some can be the same place."""
+
+
+class Detections(NamedTuple):
+    """What a detector saw in an image, by descending score.
+
+    Attributes:
+        boxes: ``(n, 4)`` as x0 y0 x1 y1; in [0, 1] of the image where a detector gives them.
+        scores: ``(n,)`` in [0, 1].
+    """
+
+    boxes: Tensor
+    scores: Tensor
 
 
 class Detector(nn.Module):
@@ -58,20 +68,20 @@ class Detector(nn.Module):
         heads.detections_per_img = max(heads.detections_per_img, CANDIDATES * boxes)
 
     @torch.no_grad()
-    def forward(self, images: Sequence[Tensor]) -> list[Tensor]:
+    def forward(self, images: Sequence[Tensor]) -> list[Detections]:
         """Finds boxes.
 
         Args:
             images: each ``(3, height, width)`` RGB of any size, uint8 or in [0, 1].
 
         Returns:
-            for each image ``(n, 4)`` as x0 y0 x1 y1 in [0, 1] of it, by descending score;
-            ``n`` is at most ``boxes``, and 0 where nothing is seen.
+            for each image its best boxes, at most ``boxes``, none where nothing is seen.
         """
         found = self._model([_unit_range(image) for image in images])
+        best = [best_boxes(part["boxes"], part["scores"], self.boxes) for part in found]
         return [
-            (best_boxes(part["boxes"], part["scores"], self.boxes) / _corner(image)).clamp(0, 1)
-            for part, image in zip(found, images, strict=True)
+            Detections((part.boxes / _corner(image)).clamp(0, 1), part.scores)
+            for part, image in zip(best, images, strict=True)
         ]
 
     def train(self, mode: bool = True) -> "Detector":  # noqa: FBT001, FBT002
@@ -79,18 +89,8 @@ class Detector(nn.Module):
         del mode
         return super().train(mode=False)
 
-    @cached_property
-    def hash(self) -> str:
-        """What decides the boxes of an image, as 16 hexadecimal digits of a SHA-256."""
-        identity = f"{self.name} {self.boxes} {self.score_threshold} {SAME_PLACE} {CANDIDATES}"
-        digest = hashlib.sha256(identity.encode())
-        for name, tensor in sorted(self._model.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy())
-        return digest.hexdigest()[:16]
 
-
-def best_boxes(boxes: Tensor, scores: Tensor, most: int) -> Tensor:
+def best_boxes(boxes: Tensor, scores: Tensor, most: int) -> Detections:
     """The most confident boxes, one a place.
 
     Args:
@@ -99,11 +99,12 @@ def best_boxes(boxes: Tensor, scores: Tensor, most: int) -> Tensor:
         most: how many are kept.
 
     Returns:
-        ``(at most most, 4)`` by descending score, equal ones in the order given.
+        at most ``most`` of them by descending score, equal ones in the order given.
     """
     order = torch.sort(scores, descending=True, stable=True).indices
     boxes, scores = boxes[order], scores[order]
-    return boxes[nms(boxes, scores, SAME_PLACE).sort().values[:most]]
+    kept = nms(boxes, scores, SAME_PLACE).sort().values[:most]
+    return Detections(boxes[kept], scores[kept])
 
 
 def _unit_range(image: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from vlm.models.backbone import FrozenBackbone
 from vlm.models.captioner import Captioner
 from vlm.models.decoder import TextDecoder
 from vlm.models.encoder import BlindEncoder, RegionEncoder
+from vlm.models.imported import ImportedRegions
 from vlm.regions import RegionFeatures
 from vlm.text.tokenizer import CaptionTokenizer
 from vlm.training import checkpoint as checkpoints
@@ -50,7 +51,7 @@ class CaptioningModule(L.LightningModule):
 
     Args:
         tokenizer: text to ids and back.
-        backbone: images to regions.
+        backbone: images to regions, or what stands in its place where they were imported.
         encoder: makes the region encoder for a backbone's width.
         decoder: makes the text decoder for a vocabulary's size.
         objective: what training minimises.
@@ -69,7 +70,7 @@ class CaptioningModule(L.LightningModule):
     def __init__(
         self,
         tokenizer: CaptionTokenizer,
-        backbone: FrozenBackbone,
+        backbone: FrozenBackbone | ImportedRegions,
         *,
         encoder: Callable[[int], RegionEncoder | BlindEncoder] = RegionEncoder,
         decoder: Callable[[int], TextDecoder] = TextDecoder,
@@ -90,6 +91,7 @@ class CaptioningModule(L.LightningModule):
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.seed = seed
+        self.boxes = ""
         self.scores: CaptionScores | None = None
         self.results: list[CaptionResult] = []
         if not 0 <= warmup < 1:
@@ -127,6 +129,7 @@ class CaptioningModule(L.LightningModule):
             decoding=checkpoints.rebuild(settings.pop("decoding"), Strategy),
             **settings,
         )
+        module.boxes = recipe["boxes"]
         checkpoints.load_state(module, content)
         return module.eval()
 
@@ -137,15 +140,17 @@ class CaptioningModule(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Checks all images of the stage, and that a store holds what the backbone would see."""
-        geometry, store = geometry_of(self.backbone), self.data.store
-        if store is not None:
-            store.require(self.backbone.name, self.backbone.hash, repr(geometry))
+        backbone, store = self.backbone, self.data.store
+        if store is None:
+            self.data.look_with(geometry_of(backbone))
+        else:
+            store.require(backbone.name, backbone.hash, backbone.geometry)
+            self.boxes = store.manifest.boxes
         if self.trainer.is_global_zero:
             for split in SPLITS_OF_STAGE[stage]:
                 self.data.check_images(split)
             if stage == "fit":
                 refuse_shared(self.data.samples("train"), self.data.samples("val"), split="val")
-        self.data.look_with(geometry)
 
     def training_step(self, batch: CaptionBatch, index: int) -> Tensor:
         """The objective on one batch; its dropout is a pure function of (seed, step)."""
@@ -204,9 +209,18 @@ class CaptioningModule(L.LightningModule):
         checkpoint[checkpoints.SECTION] = checkpoints.section(self, data)
 
     def look(self, images: Tensor | RegionFeatures) -> RegionFeatures:
-        """Region features of uint8 images, or those that were kept."""
+        """Region features of uint8 images, or those that a store kept.
+
+        Raises:
+            InputError: if the model was trained on boxes too, which images alone do not bring.
+        """
         if isinstance(images, RegionFeatures):
             return images
+        if self.boxes:
+            raise InputError(
+                f"this model was trained on boxes beside the grid ({self.boxes}), which a photo "
+                "does not bring; extract a store with --boxes and give it as data.store"
+            )
         return self.backbone(images.to(self.backbone.mean.dtype) / 255)
 
     @torch.inference_mode()

@@ -13,15 +13,17 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import safetensors.torch
 import torch
 from torch import nn
 
 from vlm import __version__
+from vlm.data.store import FeatureStore
 from vlm.errors import InputError
 from vlm.models.backbone import LOCAL_DIR, FrozenBackbone
+from vlm.models.imported import ImportedRegions
 
 SECTION = "vlm"
 FORMAT = 2
@@ -94,7 +96,7 @@ def section(module: Any, data: Any) -> dict[str, Any]:
         module: a :class:`vlm.training.captioning.CaptioningModule`.
         data: the data module it was trained on, if any.
     """
-    backbone: FrozenBackbone = module.backbone
+    backbone: FrozenBackbone | ImportedRegions = module.backbone
     parts = ("objective", "decoding", "learning_rate", "weight_decay", "warmup", "seed")
     return {
         "format": FORMAT,
@@ -107,6 +109,7 @@ def section(module: Any, data: Any) -> dict[str, Any]:
         "encoder": describe(module.captioner.encoder),
         "decoder": describe(module.captioner.decoder),
         "settings": {name: describe(getattr(module, name)) for name in parts},
+        "boxes": module.boxes,
         "data": None if data is None else describe(data),
     }
 
@@ -181,7 +184,7 @@ def backbone_description(recipe: dict[str, Any], replacement: str | None = None)
     return {"class_path": recipe["backbone"]["class_path"], "init_args": arguments}
 
 
-def check_backbone(backbone: FrozenBackbone, recipe: dict[str, Any]) -> None:
+def check_backbone(backbone: FrozenBackbone | ImportedRegions, recipe: dict[str, Any]) -> None:
     """Holds a backbone against the one a checkpoint was trained with.
 
     Raises:
@@ -195,14 +198,30 @@ def check_backbone(backbone: FrozenBackbone, recipe: dict[str, Any]) -> None:
         )
 
 
-def load_backbone(recipe: dict[str, Any], replacement: str | None = None) -> FrozenBackbone:
+def check_boxes(store: FeatureStore | None, recipe: dict[str, Any]) -> None:
+    """Holds the regions to be read against the kinds of regions a checkpoint was trained on.
+
+    Raises:
+        InputError: if boxes stood beside the grid in one of them alone.
+    """
+    trained, given = recipe["boxes"], "" if store is None else store.manifest.boxes
+    if bool(trained) != bool(given):
+        without = "the checkpoint was trained on a grid alone, the store has boxes beside it"
+        told = f"the checkpoint was trained on boxes beside the grid ({trained}), here are none"
+        raise InputError(f"{told if trained else without}; give a store of that kind as data.store")
+
+
+def load_backbone(
+    recipe: dict[str, Any], replacement: str | None = None
+) -> FrozenBackbone | ImportedRegions:
     """The backbone of a checkpoint, from its public source or from the checkpoint itself.
 
     Raises:
         InputError: if the source is gone or holds other weights.
     """
     try:
-        backbone = rebuild(backbone_description(recipe, replacement), FrozenBackbone)
+        description = backbone_description(recipe, replacement)
+        backbone = cast("FrozenBackbone | ImportedRegions", rebuild(description, nn.Module))
     except InputError as error:
         raise backbone_is_gone(recipe, error) from error
     check_backbone(backbone, recipe)

@@ -82,7 +82,7 @@ class FeatureStore:
         return _reopened, (self.path, self.views)
 
     def size(self, image_id: Id) -> tuple[int, int]:
-        """(height, width) of the original image in pixels.
+        """(height, width) of the original image in pixels, 0 where an import did not tell.
 
         Raises:
             InputError: if the store has no such image.
@@ -112,10 +112,11 @@ class FeatureStore:
         if self._ids[row] in self._skipped:
             why = self._skipped[self._ids[row]]
             raise InputError(f"store {self.path} has no features of image {image_id!r}: {why}")
-        if file is not None and Path(str(self._files[row])).name != Path(file).name:
+        known = str(self._files[row])  # empty where an import did not tell
+        if file is not None and known and Path(known).name != Path(file).name:
             raise InputError(
-                f"store {self.path} knows image {image_id!r} as {self._files[row]}, not {file}; "
-                "it was made from other images"
+                f"store {self.path} knows image {image_id!r} as {known}, not {file}; it was made "
+                "from other images"
             )
         return row
 

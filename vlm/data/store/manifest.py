@@ -19,7 +19,7 @@ class Manifest:
     Attributes:
         backbone: what made the features: timm's name, or that of a published file.
         backbone_hash: of weights, layer and pooling; of an import the kind of file.
-        geometry: how images were brought to the backbone, as text.
+        geometry: how images were brought to the backbone, as text; empty for an import.
         precision: that the backbone computed in.
         dtype: of the stored numbers, ``float16`` or ``int8``.
         width: of a region's features.
