@@ -24,6 +24,7 @@ VERBS = {
     "evaluate": ("evaluate", "scores of captions or answers in a result file"),
     "compare": ("compare", "two systems: difference, interval, p-value"),
     "baseline": ("baseline", "nearest-neighbour captions, or a result's captions shuffled"),
+    "doctor": ("doctor", "what works here and what would fail later"),
 }
 
 

@@ -73,7 +73,7 @@ class Extraction:
                 f"views={views}, batch_size={batch_size}, dtype={dtype}"
             )
         self.images = images
-        self.backbone = backbone
+        self.backbone = backbone.folded()
         self.fabric = fabric or Fabric(devices=1)
         self.loader = ViewLoader(images, geometry_of(backbone), augmentation, seed, boxes)
         self.manifest = Manifest(

@@ -1,5 +1,6 @@
 """FrozenBackbone: any timm model as eyes that never change."""
 
+import copy
 import hashlib
 import json
 import re
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vlm.errors import InputError
+from vlm.models.folding import fold_batch_norms
 from vlm.models.timm_source import LOCAL_DIR, absolute, create
 from vlm.regions import RegionFeatures, grid_boxes
 
@@ -142,6 +144,20 @@ class FrozenBackbone(nn.Module):
             mask=torch.ones(batch, len(boxes), dtype=torch.bool, device=grid.device),
         )
 
+    def folded(self) -> "FrozenBackbone":
+        """The same eyes, their batch norms folded: quicker, and equal to a rounding."""
+        image = torch.rand((1, 3, *self.image_size), generator=torch.Generator().manual_seed(0)).to(
+            self.mean
+        )
+
+        def look(model: nn.Module) -> Tensor:
+            return self._map_of(model, image, normalised=self._normalised_output)
+
+        twin = copy.copy(self)
+        twin.hash = self.hash
+        object.__setattr__(twin, "_model", fold_batch_norms(self._model, look))
+        return twin
+
     @cached_property
     def hash(self) -> str:
         """What decides the features of an image, as 16 hexadecimal digits of a SHA-256.
@@ -207,8 +223,11 @@ class FrozenBackbone(nn.Module):
         return self
 
     def _map(self, images: Tensor, *, normalised: bool) -> Tensor:
+        return self._map_of(self._model, images, normalised=normalised)
+
+    def _map_of(self, model: Any, images: Tensor, *, normalised: bool) -> Tensor:
         pixels = (images - self.mean) / self.std
-        return self._model.forward_intermediates(
+        return model.forward_intermediates(
             pixels.contiguous(memory_format=torch.channels_last),
             indices=[self.layer],
             norm=normalised,

@@ -1,0 +1,74 @@
+"""Finding: one line of ``vlm doctor``, and what cannot be looked into told as one."""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from vlm.errors import InputError
+
+
+class Finding(NamedTuple):
+    """What was found about one subject.
+
+    Attributes:
+        status: ``fail`` for what stops later work, ``warn`` for what may.
+        subject: that was looked at.
+        told: what was found and, where that is not well, the remedy behind a semicolon.
+    """
+
+    status: Literal["ok", "warn", "fail"]
+    subject: str
+    told: str
+
+    def __str__(self) -> str:
+        return f"{self.status:<4}  {self.subject}: {self.told}"
+
+
+def ok(subject: object, found: str) -> Finding:
+    """All is well."""
+    return Finding("ok", str(subject), found)
+
+
+def warn(subject: object, found: str, remedy: str) -> Finding:
+    """What may fail later."""
+    return Finding("warn", str(subject), f"{found}; {remedy}")
+
+
+def fail(subject: object, found: str, remedy: str) -> Finding:
+    """What will fail later."""
+    return Finding("fail", str(subject), f"{found}; {remedy}")
+
+
+def refused(subject: object, error: InputError) -> Finding:
+    """What some part of the package refuses; its sentence says what to do."""
+    return Finding("fail", str(subject), " ".join(str(error).split()))
+
+
+def guarded(subject: object, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """The findings up to the first that cannot be had, which is told as one."""
+    try:
+        yield from findings
+    except InputError as error:
+        yield refused(subject, error)
+    except OSError as error:
+        what = f"{error.filename or 'a file'} cannot be read ({error.strerror or 'damaged'})"
+        yield fail(subject, what, "make it readable")
+
+
+def free_room(folder: Path) -> int:
+    """Free bytes of the disk that a folder is on, or would be."""
+    return shutil.disk_usage(existing(folder)).free
+
+
+def existing(folder: Path) -> Path:
+    """The folder itself, or the nearest one above it that is there."""
+    whole = folder.absolute()
+    return next(path for path in (whole, *whole.parents) if path.exists())
+
+
+def size_in_words(size: float) -> str:
+    """Bytes for people: 4 kB, 12 MB, 1.9 GB."""
+    if size < 1e6:
+        return f"{size / 1e3:,.0f} kB"
+    return f"{size / 1e6:,.0f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"

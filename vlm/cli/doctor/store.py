@@ -1,0 +1,132 @@
+"""A store of region features: what it holds, and whether all of it is there."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from vlm.cli.doctor.finding import Finding, fail, ok, size_in_words, warn
+from vlm.data.store import FeatureStore
+from vlm.data.store.manifest import BEGUN, FINISHED, Manifest, parse_manifest, shard_file
+from vlm.data.store.shard import FOOTER_LENGTH, read_footer
+from vlm.data.store.writer import Part, StoreWriter
+from vlm.errors import InputError
+from vlm.formats.ids import shown
+
+
+def is_store(folder: Path) -> bool:
+    """Whether a folder is one, finished or not."""
+    return (folder / FINISHED).is_file() or (folder / BEGUN).is_file()
+
+
+def examine_store(folder: Path, *, full: bool) -> Iterator[Finding]:
+    """A store as far as one can tell without its backbone.
+
+    Args:
+        folder: of the store.
+        full: whether every byte is held against its checksum.
+
+    Raises:
+        InputError: if manifest or index cannot be used.
+    """
+    if not (folder / FINISHED).is_file():
+        yield _unfinished(folder)
+        return
+    manifest, found = parse_manifest(folder / FINISHED)
+    writer = StoreWriter(folder, manifest)
+    files = [shard_file(folder, *part) for part in writer.parts()]
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    whole = len(FeatureStore(folder))
+    yield ok(folder, f"a store of {whole:,} images {_made_with(manifest)}; {size_in_words(size)}")
+    if found["skipped"]:
+        yield _skipped(folder, found["skipped"])
+    damage = _damage(folder, writer.parts(), manifest)
+    if not damage and writer.checksums() != found["checksums"]:
+        remedy = f"extract it again: vlm {_verb(manifest)} with another --output"
+        yield fail(folder, "holds shards of another extraction than its manifest tells of", remedy)
+        return
+    if not damage and full:
+        damage = _changed(folder, writer.parts())
+    yield _shards(folder, damage, manifest, full=full)
+
+
+def _verb(manifest: Manifest) -> str:
+    """That made the store; imports have no geometry."""
+    return "extract" if manifest.geometry else "import"
+
+
+def _unfinished(folder: Path) -> Finding:
+    manifest, _ = parse_manifest(folder / BEGUN)
+    writer = StoreWriter(folder, manifest)
+    missing, parts = len(writer.missing()), len(writer.parts())
+    told = f"a store that is not finished, {missing} of {parts} shards are missing"
+    remedy = f"run the same vlm {_verb(manifest)} again, which goes on, unless one is at work"
+    return fail(folder, told, remedy)
+
+
+def _made_with(manifest: Manifest) -> str:
+    grid = manifest.grid
+    regions = f"{grid[0]}x{grid[1]} regions" if grid else "regions with boxes"
+    views = f"{manifest.views} views, " if manifest.views > 1 else ""
+    geometry = f", {manifest.geometry}" if manifest.geometry else ", imported"
+    return (
+        f"({views}{regions} of {manifest.width} {manifest.dtype}) by {manifest.backbone!r} "
+        f"({manifest.backbone_hash}{geometry})"
+    )
+
+
+def _skipped(folder: Path, entries: Sequence[dict[str, Any]]) -> Finding:
+    ids = shown([entry["image_id"] for entry in entries])
+    told = f"{len(entries)} images were skipped ({ids}), the first as {entries[0]['reason']}"
+    remedy = "then extract into another --output, or take them out of the annotations"
+    return warn(folder, told, remedy)
+
+
+def _damage(folder: Path, parts: Sequence[Part], manifest: Manifest) -> dict[str, str]:
+    """What is wrong with shards, as far as their sizes and footers tell, by name."""
+    found = {}
+    for part in parts:
+        file = shard_file(folder, *part)
+        if not file.is_file():
+            found[_name(part)] = "missing"
+        elif not file.with_suffix(".sha256").is_file():
+            found[_name(part)] = "without its checksum"
+        elif not _has_its_size(file, len(manifest.rows(part.shard)), manifest):
+            found[_name(part)] = "cut off"
+    return found
+
+
+def _has_its_size(file: Path, images: int, manifest: Manifest) -> bool:
+    """Whether a shard is as long as its own footer asks for."""
+    try:
+        footer = read_footer(file)
+    except InputError:
+        return False
+    with file.open("rb") as stream:
+        stream.seek(-FOOTER_LENGTH, 2)
+        footer_size = int.from_bytes(stream.read(), "little") + FOOTER_LENGTH
+    arrays = sum(footer.counts) * manifest.layout.region_bytes
+    return len(footer.counts) == images and file.stat().st_size == arrays + footer_size
+
+
+def _changed(folder: Path, parts: Sequence[Part]) -> dict[str, str]:
+    """The shards whose bytes are not those that were written; reads all of them."""
+    from tqdm import tqdm
+
+    store = FeatureStore(folder)
+    bar = tqdm(parts, desc="checksums", unit="shard", file=sys.stderr)
+    return {_name(part): "changed" for part in bar if not store.is_whole(*part)}
+
+
+def _shards(folder: Path, damage: dict[str, str], manifest: Manifest, *, full: bool) -> Finding:
+    total = manifest.shards * manifest.views
+    if not damage:
+        held = "their checksums" if full else "their sizes (--full reads all bytes)"
+        return ok(folder, f"all {total} shards have {held}")
+    told = shown([f"{name} is {reason}" for name, reason in damage.items()])
+    remedy = f"remove those files and run the same vlm {_verb(manifest)} again"
+    return fail(folder, f"of {total} shards {len(damage)} cannot be used: {told}", remedy)
+
+
+def _name(part: Part) -> str:
+    return shard_file(Path(), *part).as_posix()
