@@ -14,7 +14,8 @@ import torch
 from tqdm import tqdm
 
 from vlm.cli.arguments import Arguments
-from vlm.data.images import list_images, load_image
+from vlm.data.folders import list_images
+from vlm.data.images import load_image
 from vlm.errors import InputError
 from vlm.files import require_writable, write_json
 from vlm.models.detector import Detector

@@ -53,7 +53,7 @@ def tiny_eyes(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def tiny_store(tiny_world: Path, tiny_eyes: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the tiny eyes see in the tiny world, three views of each scene."""
-    from vlm.data.images import list_images
+    from vlm.data.folders import list_images
     from vlm.extract import Extraction
     from vlm.formats.image_list import listed
     from vlm.models import FrozenBackbone

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import timm
 
-from vlm.data.images import list_images
+from vlm.data.folders import list_images
 from vlm.extract import Extraction
 from vlm.formats.image_list import listed
 from vlm.models import FrozenBackbone

@@ -24,6 +24,7 @@ FLOORS = {
     "formats": 0,
     "errors": 0,
     "files": 0,
+    "disk": 0,
 }
 STRANGERS = {"models", "data", "metrics", "decoding"}
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from importlib import metadata
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +12,8 @@ import torch
 
 from vlm.cli import main
 from vlm.cli.doctor import machine
-from vlm.cli.doctor.finding import fail, guarded, ok, size_in_words
+from vlm.cli.doctor.finding import fail, guarded, ok
+from vlm.disk import in_words
 from vlm.errors import InputError
 
 
@@ -100,6 +100,14 @@ def test_a_package_that_is_not_installed_is_told(monkeypatch):
     )
 
 
+def test_a_torch_that_cannot_be_loaded_does_not_stop_the_rest(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    found = told(capsys, status=2)
+    assert found["torch"][0] == "fail"
+    assert found["torch"][1].startswith("cannot be loaded; install it again: pip install ")
+    assert {"METEOR", "wandb", "current folder"} <= set(found)
+
+
 # --- Accelerators ----------------------------------------------------------------------------
 
 
@@ -135,7 +143,9 @@ def test_a_card_is_tried_and_told(monkeypatch):
     Card(monkeypatch, bf16=False)
     assert accelerator().endswith("no bf16, so fp32")
     Card(monkeypatch, free=3e8)
-    assert accelerator().startswith("warn  accelerator 0: Card X, 300 MB of 80.0 GB free, bf16; end")
+    assert accelerator().startswith(
+        "warn  accelerator 0: Card X, 300 MB of 80.0 GB free, bf16; end"
+    )
     Card(monkeypatch, works=False)
     assert accelerator().startswith("fail  accelerator 0: Card X computes nothing with torch ")
 
@@ -238,4 +248,4 @@ def test_images_go_with_a_path(capsys):
 
 
 def test_sizes_for_people():
-    assert [size_in_words(size) for size in (4321, 12e6, 1.94e9)] == ["4 kB", "12 MB", "1.9 GB"]
+    assert [in_words(size) for size in (4321, 12e6, 1.94e9)] == ["4 kB", "12 MB", "1.9 GB"]

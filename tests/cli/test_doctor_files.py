@@ -29,15 +29,17 @@ def store(tiny_store: Path, tmp_path: Path) -> Path:
 # --- Stores ----------------------------------------------------------------------------------
 
 
-def test_a_sound_store(store, capsys, tiny_eyes):
+def test_a_sound_store(store, capsys):
     before = snapshot(store)
     first, second = lines(capsys, 0, store)
     manifest = read_json(store / "manifest.json")
     shards = len([*store.rglob("*.bin")])
     assert first.startswith(f"ok    {store}: a store of 45 images (3 views, ")
-    assert f"float16) by {tiny_eyes!r} ({manifest['backbone_hash']}, " in first
+    assert f"float16) by {manifest['backbone']!r} ({manifest['backbone_hash']}, " in first
     assert second == f"ok    {store}: all {shards} shards have their sizes (--full reads all bytes)"
-    assert lines(capsys, 0, store, "--full")[1].endswith(f"all {shards} shards have their checksums")
+    assert lines(capsys, 0, store, "--full")[1].endswith(
+        f"all {shards} shards have their checksums"
+    )
     assert snapshot(store) == before, "nothing is written"
 
 
@@ -104,7 +106,7 @@ def test_a_manifest_of_another_kind(change, words, store, capsys):
 
 
 def test_a_damaged_index(store, capsys):
-    (store / "index" / "sizes.npy").write_bytes(b"")
+    (store / "index" / "sizes.npy").write_bytes(b"x")
     (line,) = lines(capsys, 2, store)
     assert "the index of store " in line
 
@@ -121,7 +123,9 @@ def test_captions_and_their_images(tiny_world, tmp_path, capsys):
     assert told == f"ok    {file}: all 7 images are in {images} and can be read"
     name = read_json(file)["images"][2]["file_name"]
     (images / name).write_bytes((images / name).read_bytes()[:300])
-    assert f"1 of 7 images of {file} cannot be used" in lines(capsys, 2, file, "--images", images)[1]
+    assert (
+        f"1 of 7 images of {file} cannot be used" in lines(capsys, 2, file, "--images", images)[1]
+    )
     assert "does not exist; correct --images" in lines(capsys, 2, file, "--images", "none")[1]
 
 

@@ -42,7 +42,7 @@ def told(capsys: pytest.CaptureFixture) -> str:
 def test_a_folder_to_a_store(arguments, tmp_path, capsys):
     assert main([*arguments, "--views", "2", "--dtype", "int8", "--verify", "3"]) == 0
     said = capsys.readouterr().out
-    assert "store: 9 images x 2 views, 0 MB on disk (" in said
+    assert "store: 9 images x 2 views, " in said
     assert "18 to look at, " in said
     assert "store: 9 images, 0 skipped; whole" in said
     assert "verified: 2 shards by checksum, 3 images looked at again, largest difference" in said

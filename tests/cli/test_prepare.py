@@ -82,7 +82,8 @@ def test_coco_from_nothing_over_cut_connections(server, capsys):
         "annotations/instances_val2014.json",
     }
     # What is told to be next reads it.
-    assert "next: vlm fit --config configs/coco_siglip2.yaml --data.root data/coco --data" in told
+    assert "next: vlm extract --images data/coco/images --backbone vit_base_patch16_sig" in told
+    assert "&& vlm fit --config configs/coco_siglip2.yaml --model.backbone.name vit_base" in told
     names = {"train": "train.json", "val": "val.json", "test": "test.json"}
     assert json.dumps(names) in told
     data = CaptionData(names, "images", root="data/coco")
@@ -99,7 +100,7 @@ def test_a_second_run_does_nothing(server, capsys):
         told = ran(capsys, "coco", *arguments)
         assert "train2014.zip" in told
         assert "fetch " not in told
-        assert "all of it was there: nothing was fetched or written\nnext: vlm fit" in told
+        assert "all of it was there: nothing was fetched or written\nnext: vlm extract" in told
         assert "data/coco/train.json  6 images, 12 captions\n" in told
     assert snapshot(Path("data")) == before
     assert len(server.asked) == asked
@@ -120,7 +121,7 @@ def test_a_stopped_run_goes_on(server, capsys):
     server.cuts.clear()
     server.asked.clear()
     plan = ran(capsys, "coco", "--from", f"{server.url}/m", "--dry-run")
-    assert f"go on at 1.0 kB with {server.url}/m/train2014.zip" in plan
+    assert f"go on at 1 kB with {server.url}/m/train2014.zip" in plan
     assert "data/coco/train.json  6" in ran(capsys, "coco", "--from", f"{server.url}/m")
     assert server.asked == [("/m/train2014.zip", "bytes=1000-"), ("/m/val2014.zip", None)]
 

@@ -6,19 +6,13 @@ sets can be the small one; everything else is the machine's own.
 
 import hashlib
 import json
-import os
 import re
-import shutil
-import signal
-import socket
 import subprocess
-import sys
-import time
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from machine import ROOT, Machine, write
 from ten_photos import (
     ARCHIVES,
     COUNTS,
@@ -31,26 +25,13 @@ from ten_photos import (
     zipped,
 )
 
-from vlm.cli import main
 from vlm.data import FeatureStore
 from vlm.data.sets.entries import QuestionFiles, Source
 from vlm.data.sets.sources import SETS
 from vlm.files import read_json
 
-ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted((ROOT / "scripts").glob("*.sh"))
 TEST = (2, 3, 5)
-DOOR = """#!{python} -IS
-import json, socket, sys
-with socket.create_connection(("127.0.0.1", {port})) as line:
-    line.sendall(json.dumps(sys.argv[1:]).encode() + b"\\n")
-    sys.exit(int(line.makefile().readline()))
-"""
-SRUN = """#!/usr/bin/env bash
-while [[ $1 == -* ]]; do shift; done
-exec "$@"
-"""
-SCONTROL = '#!/usr/bin/env bash\necho "$@" > scontrol.log\n'
 INSTANCES = json.dumps(
     {
         "images": [{"id": n, "file_name": name_of(n)} for n in VAL],
@@ -68,65 +49,6 @@ TEST2014 = {
         }
     ),
 }
-
-
-def write(file: Path, content: str | bytes, *, executable: bool = False) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(content.encode() if isinstance(content, str) else content)
-    file.chmod(0o755 if executable else 0o644)
-
-
-class Machine:
-    """A folder with the recipes in it, and commands that are not the real ones.
-
-    Attributes:
-        folder: in which the scripts run.
-        calls: of ``vlm``, in order.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.calls: list[list[str]] = []
-        write(folder / "bin" / "srun", SRUN, executable=True)
-        write(folder / "bin" / "scontrol", SCONTROL, executable=True)
-        here = f'#!/usr/bin/env bash\nexec {sys.executable} "$@"\n'
-        write(folder / "bin" / "python", here, executable=True)
-        (folder / "configs").symlink_to(ROOT / "configs")
-        shutil.copytree(ROOT / "scripts", folder / "scripts")
-
-    def run(self, script: str, **variables: str) -> tuple[int, str]:
-        """The exit status of a script and all it said."""
-        self.calls.clear()
-        log = self.folder / "log"
-        with socket.create_server(("127.0.0.1", 0)) as door, log.open("wb") as stream:
-            door.settimeout(0.05)
-            content = DOOR.format(python=sys.executable, port=door.getsockname()[1])
-            write(self.folder / "bin" / "vlm", content, executable=True)
-            process = self.start(script, variables, stream)
-            while process.poll() is None:
-                try:
-                    line, _ = door.accept()
-                except TimeoutError:
-                    continue
-                with line, line.makefile() as asked:
-                    self.calls.append(json.loads(asked.readline()))
-                    line.sendall(f"{main(self.calls[-1])}\n".encode())
-        return process.returncode, log.read_text()
-
-    def start(self, script: str, variables: Mapping[str, str], stream) -> subprocess.Popen:
-        path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
-        return subprocess.Popen(
-            ["bash", str(self.folder / "scripts" / script)],
-            cwd=self.folder,
-            env=os.environ | variables | {"PATH": path},
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-    @property
-    def verbs(self) -> list[str]:
-        return [call[0] for call in self.calls]
 
 
 @pytest.fixture
@@ -197,7 +119,7 @@ def test_coco_from_nothing_to_the_submission_and_again_without_work(machine, var
     variables |= serve_test2014(machine)
     status, told = machine.run("coco_captioning.sh", **variables)
     assert status == 0, told
-    verbs = ["prepare", "extract", "fit", "test", "evaluate", "predict", "predict"]
+    verbs = ["prepare", "extract", "doctor", "fit", "test", "evaluate", "predict", "predict"]
     assert machine.verbs == verbs
     assert len(FeatureStore("data/coco/features_clip", views=2)) == len(TRAIN) + len(VAL)
     run = Path("runs/coco_clip")
@@ -211,7 +133,7 @@ def test_coco_from_nothing_to_the_submission_and_again_without_work(machine, var
     capsys.readouterr()
     status, told = machine.run("coco_captioning.sh", **variables)
     assert status == 0, told
-    assert machine.verbs == ["prepare", "extract"]
+    assert machine.verbs == ["prepare", "extract", "doctor"]
     told = capsys.readouterr().out
     assert "nothing was fetched or written" in told
     assert "all there already" in told
@@ -221,7 +143,7 @@ def test_coco_from_nothing_to_the_submission_and_again_without_work(machine, var
     fit = variables["FIT"].replace("max_epochs 1", "max_epochs 2")
     status, told = machine.run("coco_captioning.sh", **variables | {"FIT": fit, "SUBMIT": "0"})
     assert status == 0, told
-    assert machine.verbs == ["prepare", "extract", "fit"]
+    assert machine.verbs == ["prepare", "extract", "doctor", "fit"]
     assert "--ckpt_path" in machine.calls[-1]
 
 
@@ -264,65 +186,7 @@ def test_vqav2_from_nothing_to_its_features_and_answers_to_the_submission(
     variables |= {"ANSWERS": "answers.json", "ALGORITHM": "tiny"}
     status, told = machine.run("vqav2.sh", **variables)
     assert status == 0, told
-    assert machine.verbs == ["prepare", "extract"]
+    assert machine.verbs == ["prepare", "extract", "doctor"]
     assert len(FeatureStore("data/vqav2/features", views=2)) == len(TRAIN) + len(VAL)
     name = "vqa_OpenEnded_mscoco_test2015_tiny_results.json"
     assert read_json(Path("data/vqav2/submission") / name) == answers
-
-
-SLURM = {
-    "SLURM_NNODES": "1",
-    "SLURM_NTASKS_PER_NODE": "1",
-    "SLURM_CPUS_PER_TASK": "1",
-    "SLURM_JOB_ID": "7001",
-}
-
-
-def test_slurm_scripts_extract_and_fit_and_go_on(machine, variables, tiny_world):
-    store, run = "features", "run"
-    extract = {"IMAGES": str(tiny_world / "images"), "STORE": store}
-    status, told = machine.run("extract_slurm.sh", **variables | SLURM | extract)
-    assert status == 0, told
-    splits = {split: f"captions_{split}.json" for split in ("train", "val", "test")}
-    options = {
-        "model.backbone.name": variables["BACKBONE"],
-        "data.root": str(tiny_world),
-        "data.annotations": json.dumps(splits).replace(" ", ""),
-        "data.store.init_args.path": store,
-        "data.store.init_args.views": "2",
-        "trainer.limit_train_batches": "1",
-    }
-    fit = " ".join([variables["FIT"], *(f"--{name} {value}" for name, value in options.items())])
-    given = SLURM | {"CONFIG": "configs/coco_clip.yaml", "RUN": run}
-    status, told = machine.run("fit_slurm.sh", **given | {"FIT": fit})
-    assert status == 0, told
-    assert "--ckpt_path" not in machine.calls[-1]
-    more = "--trainer.max_epochs 2 --trainer.enable_progress_bar false"
-    status, told = machine.run("fit_slurm.sh", **given | {"FIT": more})
-    assert status == 0, told
-    assert machine.calls[-1][1:5] == [
-        *("--config", f"{run}/config.yaml", "--ckpt_path", f"{run}/checkpoints/last.ckpt")
-    ]
-
-
-@pytest.mark.parametrize("script", [path.name for path in SCRIPTS if "slurm" in path.name])
-def test_slurm_scripts_go_back_into_the_queue_before_their_time_is_over(machine, script: str):
-    write(machine.folder / "bin" / "srun", "#!/bin/sh\ntouch started; sleep 60\n", executable=True)
-    given = {"IMAGES": "a", "BACKBONE": "b", "STORE": "c", "CONFIG": "d", "RUN": "e"}
-    with (machine.folder / "log").open("wb") as stream:
-        process = machine.start(script, SLURM | given, stream)
-        try:
-            while not (machine.folder / "started").exists():
-                assert process.poll() is None
-                time.sleep(0.01)
-            process.send_signal(signal.SIGUSR1)
-            assert process.wait(timeout=30) != 0
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-    assert (machine.folder / "scontrol.log").read_text() == "requeue 7001\n"
-
-
-@pytest.mark.parametrize("script", [path for path in SCRIPTS if "slurm" in path.name])
-def test_a_task_of_slurm_has_one_device(script: Path):
-    found = dict(re.findall(r"#SBATCH --(\w+)-per-node=(\d+)", script.read_text()))
-    assert found["ntasks"] == found["gpus"], "Lightning wants a task for each device"

@@ -15,7 +15,8 @@ from pictures import (
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from vlm.data.images import ImageGeometry, check_image, check_images, list_images, load_image
+from vlm.data.folders import list_images
+from vlm.data.images import ImageGeometry, check_image, check_images, load_image
 from vlm.errors import InputError
 
 
@@ -131,6 +132,16 @@ def test_a_folder_lists_its_images_by_name(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert list_images(tmp_path) == [tmp_path / name for name in ("a.png", "b.JPG", "sub/c.webp")]
+
+
+def test_linked_folders_are_looked_into_once(tmp_path):
+    for name in ("far/a.png", "here/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "here/link").symlink_to(tmp_path / "far")
+    (tmp_path / "far/back").symlink_to(tmp_path / "here")  # round and round
+    here = tmp_path / "here"
+    assert list_images(here) == [here / "b.png", here / "link/a.png"]
 
 
 def test_a_folder_without_images_is_told(tmp_path):

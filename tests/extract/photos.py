@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vlm.data.images import list_images
+from vlm.data.folders import list_images
 from vlm.extract import Extraction
 from vlm.formats.image_list import listed
 from vlm.models.backbone import FrozenBackbone

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 
 from vlm.cli.trainer import run
 from vlm.data import CaptionData, FeatureStore, RandAugment
-from vlm.data.images import list_images
+from vlm.data.folders import list_images
 from vlm.decoding import BeamSearch, Greedy
 from vlm.errors import InputError
 from vlm.extract import Extraction

@@ -13,7 +13,8 @@ from vlm.baselines import reference_agreement, shuffled
 from vlm.cli import trainer
 from vlm.cli.arguments import Arguments
 from vlm.cli.table import score_table
-from vlm.data.images import list_images, load_image
+from vlm.data.folders import list_images
+from vlm.data.images import load_image
 from vlm.data.world import Scene, World, main_object_right
 from vlm.errors import InputError
 from vlm.explain.overlay import strip

@@ -108,7 +108,7 @@ def _extraction(options: argparse.Namespace) -> "Extraction":
 
 def _images(options: argparse.Namespace) -> "list[ListedImage]":
     """Of a folder, their names below it being their ids, or of a file that lists them."""
-    from vlm.data.images import list_images
+    from vlm.data.folders import list_images
     from vlm.formats.image_list import listed, read_image_list
 
     source: Path = options.images

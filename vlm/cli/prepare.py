@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlm.cli.arguments import Arguments
+from vlm.disk import free_bytes, in_words
 from vlm.errors import InputError
 
 if TYPE_CHECKING:  # what follows loads torch, which --help can do without
@@ -108,7 +109,6 @@ def _plan(
 
 def _told(steps: "Sequence[Step]", output: Path) -> str:
     """The plan as lines for people."""
-    from vlm.data.sets.fetch import free_bytes
     from vlm.data.sets.places import bytes_needed
 
     width = max(len(step.source.name) for step in steps)
@@ -140,12 +140,7 @@ def _action(step: "Step") -> str:
 
 
 def _size(number: int | None) -> str:
-    if number is None:
-        return "?"
-    if number < 1_000:
-        return f"{number} B"
-    unit, name = next(pair for pair in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if number >= pair[0])
-    return f"{number / unit:,.1f} {name}"
+    return "?" if number is None else in_words(number)
 
 
 def _summary(files: Mapping[str, Mapping[str, int]], output: Path) -> str:

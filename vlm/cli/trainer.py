@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import count
-from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 
+from vlm.cli.login import has_wandb_login
 from vlm.cli.parser import OneSentenceParser, sentence_within
 from vlm.cli.precedence import lowest_config, refuse_changes, refuse_lost_average
 from vlm.data.datamodules import SPLITS_OF_STAGE, CaptionData
@@ -263,19 +263,10 @@ def _keep_wandb_quiet(loggers: Any, folder: Path) -> None:
     wandb = [one for one in loggers if getattr(one, "class_path", "").endswith("WandbLogger")]
     for logger in wandb:
         logger.init_args.save_dir = str(folder)
-    if wandb and "WANDB_MODE" not in os.environ and not _has_wandb_login():
+    if wandb and "WANDB_MODE" not in os.environ and not has_wandb_login():
         os.environ["WANDB_MODE"] = "offline"
         folder.mkdir(parents=True, exist_ok=True)
         print(f"wandb: no login found, so this run stays offline under {folder / 'wandb'}")
-
-
-def _has_wandb_login() -> bool:
-    if "WANDB_API_KEY" in os.environ:
-        return True
-    try:
-        return netrc().authenticators("api.wandb.ai") is not None
-    except (OSError, NetrcParseError):
-        return False
 
 
 def _has_bf16(accelerator: str) -> bool:

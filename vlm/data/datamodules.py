@@ -8,7 +8,8 @@ from torch.utils.data import DataLoader
 
 from vlm.data.augmentation import RandAugment
 from vlm.data.batches import ImageFiles, StoredViews
-from vlm.data.images import ImageGeometry, check_images, list_images
+from vlm.data.folders import list_images
+from vlm.data.images import ImageGeometry, check_images
 from vlm.data.order import FixedOrder, ResumableLoader, ShuffledOrder
 from vlm.data.store import FeatureStore
 from vlm.errors import InputError

@@ -1,9 +1,9 @@
 """The one image geometry: every file that PIL reads becomes an upright RGB tensor."""
 
+import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from os import SEEK_END
 from pathlib import Path
 from threading import Lock
 
@@ -15,7 +15,6 @@ from torch.nn import functional
 
 from vlm.errors import InputError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 MAX_SIDE = 20_000
 """Pixels a side, more are refused. Measured at 20,000 x 20,000, loading through a geometry
 takes 0.1 GB for a JPEG (1.2 progressive), 0.4 grey or palette, 1.7 in any other mode, 3.2 for a
@@ -41,22 +40,6 @@ _TURNS = {
 }
 LYING = (5, 6, 7, 8)
 _PIL_LIMIT = Lock()
-
-
-def list_images(folder: Path) -> list[Path]:
-    """Every image file below a folder, by name.
-
-    Raises:
-        InputError: if the folder does not exist or holds no image.
-    """
-    if not folder.is_dir():
-        raise InputError(f"image folder {folder} does not exist; check the path")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise InputError(
-            f"image folder {folder} holds no image; expected {', '.join(sorted(SUFFIXES))}"
-        )
-    return paths
 
 
 def load_image(path: str | Path, geometry: "ImageGeometry | None" = None) -> Image.Image:
@@ -110,7 +93,7 @@ def check_image(path: Path) -> None:
     try:
         _open(path).close()
         with path.open("rb") as file:
-            file.seek(-min(64, path.stat().st_size), SEEK_END)
+            file.seek(-min(64, path.stat().st_size), os.SEEK_END)
             tail = file.read()
     except InputError:
         raise

@@ -1,12 +1,11 @@
 """The plan of an extraction: images, bytes and time, before anything is done."""
 
-import shutil
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 from vlm.data.store.manifest import shard_file
+from vlm.disk import existing, free_bytes, in_words
 from vlm.errors import InputError
 from vlm.extract.extraction import Extraction
 
@@ -32,8 +31,8 @@ class Plan(NamedTuple):
 
     def __str__(self) -> str:
         views = f" x {self.views} views" if self.views > 1 else ""
-        size = f"{self.images:,} images{views}, {_size(self.bytes)} on disk"
-        free = f"({_size(self.free)} free)"
+        size = f"{self.images:,} images{views}, {in_words(self.bytes)} on disk"
+        free = f"({in_words(self.free)} free)"
         if not self.left:
             return f"{size} {free}: all there already"
         if not self.rate:
@@ -57,8 +56,7 @@ def plan(extraction: Extraction, *, workers: int = 0) -> Plan:
     total = manifest.images * manifest.views * _image_bytes(extraction)
     files = [shard_file(writer.folder, *part) for part in writer.parts()]
     done = sum(file.stat().st_size for file in files if file.is_file())
-    place = _existing(writer.folder)
-    free = shutil.disk_usage(place).free
+    place, free = existing(writer.folder), free_bytes(writer.folder)
     if total - done > free:
         raise InputError(
             f"the store needs {total - done:,} more bytes, the disk of {place} has {free:,} "
@@ -90,16 +88,6 @@ def _image_bytes(extraction: Extraction) -> int:
     (rows, columns), boxes = extraction.backbone.grid, extraction.loader.boxes
     most = max(map(len, boxes.values()), default=0) if boxes else 0
     return (rows * columns + most) * extraction.manifest.layout.region_bytes
-
-
-def _existing(folder: Path) -> Path:
-    """The folder itself, or the nearest one above it that is there."""
-    return next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
-
-
-def _size(size: int) -> str:
-    """For people: 12 MB, 1.9 GB."""
-    return f"{size / 1e6:,.0f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"
 
 
 def _duration(seconds: float) -> str:

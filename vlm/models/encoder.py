@@ -122,8 +122,9 @@ class RegionEncoder(nn.Module):
     def forward(self, regions: RegionFeatures) -> Memory:
         """The memory of a batch of images, one entry a region."""
         where = self.box_embedding(regions.boxes)
-        if regions.kinds is not None:
-            where = where + regions.kinds.unsqueeze(-1) * self.box_kind
+        # Always added: distributed training wants every weight used.
+        kinds = 0.0 if regions.kinds is None else regions.kinds.unsqueeze(-1)
+        where = where + kinds * self.box_kind
         stored = regions.features.to(self.norm.weight.dtype)  # a store keeps 16-bit floats
         features = self.drop(self.project(self.norm(stored)) + where)
         mask = regions.mask[:, None, None, :]

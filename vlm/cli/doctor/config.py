@@ -15,9 +15,10 @@ from torch import nn
 
 from vlm.cli.doctor.backbone import IMPORTED, examine_backbone, weight_file
 from vlm.cli.doctor.finding import Finding, fail, guarded, ok, refused, warn
-from vlm.cli.doctor.machine import has_wandb_login, room
+from vlm.cli.doctor.machine import room
 from vlm.cli.doctor.prepared import apart
 from vlm.cli.doctor.store import examine_store
+from vlm.cli.login import has_wandb_login
 from vlm.data.augmentation import RandAugment
 from vlm.data.datamodules import CaptionData
 from vlm.data.store import FeatureStore
@@ -255,13 +256,18 @@ def _fits(place: str, store: FeatureStore, description: Tree, *, built: bool) ->
         return ok(place, f"was made by the model's backbone {name!r} ({backbone.hash})")
     size = arguments.get("image_size")
     height, width = (size, size) if isinstance(size, int) else size or (None, None)
-    if manifest.backbone != name:
+    if _folder_name(manifest.backbone) != _folder_name(name):
         told = f"was made by backbone {manifest.backbone!r}, the model has {name!r}"
         return warn(place, told, "extract a store with that one, or let --full compare weights")
     if height and not manifest.geometry.startswith(f"{height}x{width} "):
         told = f"was made from images of {manifest.geometry}, the model takes {height}x{width}"
         return fail(place, told, "extract a store with that size")
     return ok(place, f"was made by a backbone of the name {name!r} (--full compares weights)")
+
+
+def _folder_name(name: str) -> str:
+    """A backbone's name without the place of its folder, which differs between machines."""
+    return Path(name.removeprefix(LOCAL_DIR)).name if name.startswith(LOCAL_DIR) else name
 
 
 def _output(subject: str, config: Tree) -> Iterator[Finding]:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from vlm.cli.doctor.backbone import examine_backbone, weight_file
 from vlm.cli.doctor.config import examine_config
-from vlm.cli.doctor.finding import Finding, fail, ok, size_in_words, warn
+from vlm.cli.doctor.finding import Finding, fail, ok, warn
 from vlm.cli.doctor.prepared import examine_prepared, is_prepared
 from vlm.cli.doctor.store import examine_store, is_store
-from vlm.data.images import SUFFIXES, check_image, check_images, list_images
+from vlm.data.folders import SUFFIXES, list_images
+from vlm.data.images import check_image, check_images
+from vlm.disk import in_words
 from vlm.files import read_json, read_lines
 from vlm.formats import kinds
 from vlm.formats.captions import CaptionSample, read_captions
@@ -70,7 +72,7 @@ def _folder(path: Path, *, full: bool) -> Iterator[Finding]:
         photos = list_images(path)
         check_images(photos, origin=str(path))
         size = sum(photo.stat().st_size for photo in photos)
-        yield ok(path, f"{len(photos):,} images, {size_in_words(size)}; all can be read")
+        yield ok(path, f"{len(photos):,} images, {in_words(size)}; all can be read")
     else:
         told = "is no store, prepared set, run or backbone, and holds no image"
         yield fail(path, told, "name one of these, or a file")

@@ -1,8 +1,6 @@
 """Finding: one line of ``vlm doctor``, and what cannot be looked into told as one."""
 
-import shutil
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from vlm.errors import InputError
@@ -54,21 +52,3 @@ def guarded(subject: object, findings: Iterable[Finding]) -> Iterator[Finding]:
     except OSError as error:
         what = f"{error.filename or 'a file'} cannot be read ({error.strerror or 'damaged'})"
         yield fail(subject, what, "make it readable")
-
-
-def free_room(folder: Path) -> int:
-    """Free bytes of the disk that a folder is on, or would be."""
-    return shutil.disk_usage(existing(folder)).free
-
-
-def existing(folder: Path) -> Path:
-    """The folder itself, or the nearest one above it that is there."""
-    whole = folder.absolute()
-    return next(path for path in (whole, *whole.parents) if path.exists())
-
-
-def size_in_words(size: float) -> str:
-    """Bytes for people: 4 kB, 12 MB, 1.9 GB."""
-    if size < 1e6:
-        return f"{size / 1e3:,.0f} kB"
-    return f"{size / 1e6:,.0f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"

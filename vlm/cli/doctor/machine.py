@@ -8,11 +8,12 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from importlib import metadata
-from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlm.cli.doctor.finding import Finding, existing, fail, free_room, ok, size_in_words, warn
+from vlm.cli.doctor.finding import Finding, fail, ok, warn
+from vlm.cli.login import has_wandb_login
+from vlm.disk import existing, free_bytes, in_words
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -108,7 +109,7 @@ def accelerators() -> Iterator[Finding]:
     elif DRIVER.exists():
         yield _idle_card(old_driver=bool(heard))
     elif torch.backends.mps.is_available():
-        memory = size_in_words(torch.mps.recommended_max_memory())
+        memory = in_words(torch.mps.recommended_max_memory())
         yield ok("accelerator", f"MPS (Apple), {memory} of memory to use, trains in fp32")
     else:
         yield _processor()
@@ -130,7 +131,7 @@ def _card(number: int) -> Finding:
             "see nvidia-smi whether its memory is full, or install a torch made for this card",
         )
     precision = "bf16" if torch.cuda.is_bf16_supported() else "no bf16, so fp32"
-    told = f"{name}, {size_in_words(free)} of {size_in_words(total)} free, {precision}"
+    told = f"{name}, {in_words(free)} of {in_words(total)} free, {precision}"
     if free < LITTLE:
         remedy = "end what fills it (nvidia-smi), or name another card in CUDA_VISIBLE_DEVICES"
         return warn(subject, told, remedy)
@@ -211,16 +212,6 @@ def wandb_state() -> Finding:
     return ok("wandb", f"no login, runs that log to it stay offline: {wish}")
 
 
-def has_wandb_login() -> bool:
-    """Whether a key is in the environment or in the netrc file."""
-    if "WANDB_API_KEY" in os.environ:
-        return True
-    try:
-        return netrc().authenticators("api.wandb.ai") is not None
-    except (OSError, NetrcParseError):
-        return False
-
-
 # --- Room ------------------------------------------------------------------------------------
 
 
@@ -233,8 +224,8 @@ def room(subject: str, folder: Path, *, remedy: str, more: str = "") -> Finding:
         remedy: where it cannot be used.
         more: that is told behind the room.
     """
-    free = free_room(folder)
-    told = f"{folder}, {size_in_words(free)} free{more}"
+    free = free_bytes(folder)
+    told = f"{folder}, {in_words(free)} free{more}"
     if not os.access(existing(folder), os.W_OK):
         return warn(subject, f"{told}, but it cannot be written to", remedy)
     return warn(subject, told, remedy) if free < LITTLE else ok(subject, told)
@@ -274,7 +265,7 @@ def temporary_folder() -> Finding:
 def shared_memory() -> Finding:
     """Through which the workers of data loaders pass batches; small in containers."""
     total = shutil.disk_usage(SHARED_MEMORY).total
-    told = f"{SHARED_MEMORY} has {size_in_words(total)}, through which data.workers pass batches"
+    told = f"{SHARED_MEMORY} has {in_words(total)}, through which data.workers pass batches"
     if total < LITTLE:
         remedy = "start the container with --shm-size 8g, or train with data.workers 0"
         return warn("shared memory", told, remedy)

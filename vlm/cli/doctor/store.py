@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlm.cli.doctor.finding import Finding, fail, ok, size_in_words, warn
+from vlm.cli.doctor.finding import Finding, fail, ok, warn
 from vlm.data.store import FeatureStore
 from vlm.data.store.manifest import BEGUN, FINISHED, Manifest, parse_manifest, shard_file
 from vlm.data.store.shard import FOOTER_LENGTH, read_footer
 from vlm.data.store.writer import Part, StoreWriter
+from vlm.disk import in_words
 from vlm.errors import InputError
 from vlm.formats.ids import shown
 
@@ -37,7 +38,7 @@ def examine_store(folder: Path, *, full: bool) -> Iterator[Finding]:
     files = [shard_file(folder, *part) for part in writer.parts()]
     size = sum(file.stat().st_size for file in files if file.is_file())
     whole = len(FeatureStore(folder))
-    yield ok(folder, f"a store of {whole:,} images {_made_with(manifest)}; {size_in_words(size)}")
+    yield ok(folder, f"a store of {whole:,} images {_made_with(manifest)}; {in_words(size)}")
     if found["skipped"]:
         yield _skipped(folder, found["skipped"])
     damage = _damage(folder, writer.parts(), manifest)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vlm.data.images import SUFFIXES
+from vlm.data.folders import SUFFIXES
 from vlm.errors import InputError
 from vlm.formats.ids import Id, shown
 

@@ -1,7 +1,6 @@
 """Files from the network: resumed, tried again, from mirrors, and held to size and checksum."""
 
 import hashlib
-import shutil
 import socket
 import ssl
 import time
@@ -12,6 +11,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from vlm import __version__
+from vlm.disk import free_bytes
 from vlm.errors import InputError
 
 Progress = Callable[[int, int | None], None]
@@ -114,12 +114,6 @@ def require_room(folder: Path, needed: int) -> None:
             f"{folder} needs {needed / 1e9:,.1f} GB and its disk has {free / 1e9:,.1f} GB free; "
             "make room or give another --output"
         )
-
-
-def free_bytes(folder: Path) -> int:
-    """Free bytes of the disk that a folder is on, or would be."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    return shutil.disk_usage(there).free
 
 
 class _Download:

@@ -18,10 +18,16 @@ OPEN_IMAGES = "https://open-images-dataset.s3.amazonaws.com"
 NOCAPS = "https://nocaps.s3.amazonaws.com"
 NOCAPS_MIRROR = "https://s3.amazonaws.com/nocaps"
 
-FIT = (
-    "vlm fit --config {config} --data.root {output} --data.images images --data.annotations "
-    '\'{{"train": "train.json", "val": "val.json", "test": "test.json"}}\' --output runs/{name}'
-)
+
+def _fit(config: str, backbone: str) -> str:
+    """The commands that train on what was prepared, from a store of features."""
+    splits = '{{"train": "train.json", "val": "val.json", "test": "test.json"}}'
+    return (
+        f"vlm extract --images {{output}}/images --backbone {backbone} --output {{output}}/features"
+        f" && vlm fit --config {config} --model.backbone.name {backbone} --data.root {{output}} "
+        f"--data.images images --data.annotations '{splits}' "
+        "--data.store.init_args.path {output}/features --output runs/{name}"
+    )
 
 
 def _coco_photos(folder: str, size: int, photos: int, checksum: str) -> Source:
@@ -93,7 +99,7 @@ SETS = {
         splits="annotations/dataset_coco.json",
         counts={"train": 113_287, "val": 5_000, "test": 5_000},
         texts=("annotations/captions_train2014.json", "annotations/captions_val2014.json"),
-        next_command=FIT.replace("{config}", "configs/coco_siglip2.yaml"),
+        next_command=_fit("configs/coco_siglip2.yaml", "vit_base_patch16_siglip_256.v2_webli"),
     ),
     "flickr8k": DataSet(
         title="Flickr8k, Karpathy's splits",
@@ -119,7 +125,7 @@ SETS = {
         counts={"train": 6_000, "val": 1_000, "test": 1_000},
         texts=("annotations/Flickr8k.token.txt",),
         folder="Flicker8k_Dataset",
-        next_command=FIT.replace("{config}", "configs/flickr8k.yaml"),
+        next_command=_fit("configs/flickr8k.yaml", "tf_efficientnet_lite0.in1k"),
     ),
     "flickr30k": DataSet(
         title="Flickr30k, Karpathy's splits",
@@ -139,7 +145,7 @@ SETS = {
         counts={"train": 29_000, "val": 1_014, "test": 1_000},
         texts=("annotations/dataset_flickr30k.json",),
         folder="flickr30k-images",
-        next_command=FIT.replace("{config}", "configs/flickr8k.yaml"),
+        next_command=_fit("configs/flickr8k.yaml", "tf_efficientnet_lite0.in1k"),
     ),
     "vqav2": DataSet(
         title="VQA v2, questions and answers as published",

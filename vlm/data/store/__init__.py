@@ -53,11 +53,12 @@ class FeatureStore:
             self._ids, self._files = NameTable(index, "ids"), NameTable(index, "files")
             self._sizes = np.load(index / "sizes.npy", mmap_mode="r")
             self._views = [_View(index, view) for view in range(self.manifest.views)]
-        except (OSError, ValueError) as error:
+        except (OSError, EOFError, ValueError) as error:
             raise InputError(
                 f"the index of store {path} is damaged; run the same vlm extract again"
             ) from error
         self._skipped = {entry["image_id"]: entry["reason"] for entry in found["skipped"]}
+        self._grid = grid_boxes(*(self.manifest.grid or (1, 1)))
         self._shards: dict[tuple[int, int], Shard] = {}
 
     def __len__(self) -> int:
@@ -147,17 +148,18 @@ class FeatureStore:
         views = [0] * len(rows) if views is None else views
         images = [self._image(row, view) for row, view in zip(rows, views, strict=True)]
         counts = [len(sections[0]) for sections in images]
-        features = torch.empty(len(rows), max(counts), self.manifest.width, dtype=torch.float16)
+        # numpy asks for huge pages, torch does not: half the time of a batch is page faults.
+        features = np.empty((len(rows), max(counts), self.manifest.width), np.float16)
         for target, sections, count in zip(features, images, counts, strict=True):
             self._decode(sections, target[:count])
             target[count:] = 0
         mask = torch.arange(max(counts)) < torch.tensor(counts)[:, None]
-        if self.manifest.grid is None:
+        if self.manifest.grid is not None:
+            boxes, kinds = self._grid_boxes(rows, views), None
+        else:
             boxes = _padded([sections[-2] for sections in images], max(counts))
-            return RegionFeatures(
-                features, boxes, mask, _padded([sections[-1] for sections in images], max(counts))
-            )
-        return RegionFeatures(features, self._grid_boxes(rows, views), mask)
+            kinds = _padded([sections[-1] for sections in images], max(counts))
+        return RegionFeatures(torch.from_numpy(features), boxes, mask, kinds)
 
     def is_whole(self, view: int, shard: int) -> bool:
         """Whether all bytes of a shard are those that were written; reads the whole file."""
@@ -179,22 +181,23 @@ class FeatureStore:
         index.check(row, sections, shard.file)
         return sections
 
-    def _decode(self, sections: list[NDArray], target: Tensor) -> None:
+    def _decode(self, sections: list[NDArray], target: NDArray[np.float16]) -> None:
         """The features of an image into ``(N, D)`` 16-bit floats."""
         if self.manifest.dtype == "float16":
-            np.copyto(target.numpy(), sections[0])
+            np.copyto(target, sections[0])
         else:
             codes, scales = (torch.from_numpy(section.copy()) for section in sections[:2])
-            target.copy_(codes).mul_(scales[:, None])
+            torch.from_numpy(target).copy_(codes).mul_(scales[:, None])
 
     def _grid_boxes(self, rows: Sequence[int], views: Sequence[int]) -> Tensor:
         """``(B, N, 4)``: the cells of each view's grid, wherever in the image its crop lies."""
+        if not any(views):
+            return self._grid.expand(len(rows), -1, -1)
         crops = torch.from_numpy(
             np.stack([self._views[view].crops[row] for row, view in zip(rows, views, strict=True)])
         )[:, None]
         corner, extent = crops[..., :2], crops[..., 2:] - crops[..., :2]
-        assert self.manifest.grid is not None
-        return corner.repeat(1, 1, 2) + grid_boxes(*self.manifest.grid) * extent.repeat(1, 1, 2)
+        return corner.repeat(1, 1, 2) + self._grid * extent.repeat(1, 1, 2)
 
 
 class _View:
