@@ -66,7 +66,7 @@ def test_coco_from_nothing_over_cut_connections(server, capsys):
     assert "data/coco/train.json  6 images, 12 captions\n" in told
     assert "data/coco/test.json   3 images, 6 captions\n" in told
     assert (
-        f"{len(ARCHIVES['val2014.zip']) / 1000:,.1f} kB  fetch {server.url}/m/val2014.zip" in told
+        f"{len(ARCHIVES['val2014.zip']) / 1000:,.0f} kB  fetch {server.url}/m/val2014.zip" in told
     )
     output = Path("data/coco")
     files = {path for path in snapshot(output) if "2014/" not in path}
