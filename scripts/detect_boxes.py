@@ -2,8 +2,7 @@
 
     python scripts/detect_boxes.py photos --detector fasterrcnn_resnet50_fpn_v2 --output boxes.json
 
-Images are named by the number in their file name where it has one, as COCO's have, else by the
-whole name; `vlm extract` finds them by either.
+Images are named as `vlm extract` names those of a folder: by their file's name below it.
 """
 
 import sys
@@ -42,19 +41,18 @@ def main() -> None:
     ).to(options.device)
     rows = []
     for path in tqdm(paths, unit=" images"):
-        rows += detections(detector, path, options.device)
+        key = path.relative_to(options.images).as_posix()
+        rows += detections(detector, path, options.device, key=key)
     write_json(options.output, rows)
     print(f"{len(rows)} boxes of {len(paths)} images written to {options.output}")
 
 
-def detections(detector: Detector, path: Path, device: str) -> list[dict]:
+def detections(detector: Detector, path: Path, device: str, *, key: str) -> list[dict]:
     """The boxes of an image file in pixels, each a record of COCO's format of results."""
     image = load_image(path)
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).to(device)
     found = detector([pixels])[0]
     corner = torch.tensor([image.width, image.height] * 2)
-    number = path.stem.rpartition("_")[2]
-    key = int(number) if number.isdecimal() else path.name
     rows = []
     for box, score in zip(found.boxes.cpu() * corner, found.scores.tolist(), strict=True):
         x0, y0, x1, y1 = box.tolist()

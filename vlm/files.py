@@ -202,12 +202,22 @@ def write_json(file: Path, content: Any) -> None:
         InputError: if the path cannot name a file.
         OSError: naming the file, if it cannot be written.
     """
-    _write_whole(file, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+    _write_whole(file, _spelled(content, indent=1) + "\n")
 
 
 def write_lines(file: Path, records: Iterable[Any]) -> None:
     """Writes JSON lines, one a record, in the way of :func:`write_json`."""
-    _write_whole(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in records))
+    _write_whole(file, "".join(_spelled(row) + "\n" for row in records))
+
+
+def _spelled(content: Any, indent: int | None = None) -> str:
+    """JSON; what is no text in UTF-8, as a file name may be, in escapes."""
+    text = json.dumps(content, ensure_ascii=False, indent=indent)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(content, indent=indent)
+    return text
 
 
 def require_writable(file: Path) -> None:

@@ -105,6 +105,50 @@ def test_a_store_with_fewer_views_or_damage(config, tiny_store, capsys):
     assert "is cut off; remove" in only(looked(capsys, config), "fail")
 
 
+@pytest.mark.parametrize("name", ["ids_rows.npy", "ids.txt", "sizes.npy", "regions-0.npy"])
+@pytest.mark.parametrize("left", [0, 90, 140])
+def test_a_store_with_a_damaged_index(config, name, left, tiny_store, capsys):
+    shutil.copytree(tiny_store, "copy")
+    config["data"]["init_args"]["store"]["init_args"]["path"] = "copy"
+    file = Path("copy", "index", name)
+    file.write_bytes(file.read_bytes()[:left])
+    told = only(looked(capsys, config), "fail")
+    assert told.startswith("fail  data.store: its index is damaged or has changed since it was")
+
+
+def test_a_store_that_is_not_finished(config, tiny_store, capsys):
+    shutil.copytree(tiny_store, "copy")
+    config["data"]["init_args"]["store"]["init_args"]["path"] = "copy"
+    Path("copy/manifest.json").rename("copy/extraction.json")
+    assert "a store that is not finished" in only(looked(capsys, config), "fail")
+
+
+def test_the_config_of_a_run_goes_on_with_it(tiny_run, capsys):
+    assert main(["doctor", str(tiny_run / "config.yaml")]) == 0
+    told = only(capsys.readouterr().out.splitlines(), "warn")
+    best = tiny_run / "checkpoints" / "best.ckpt"
+    assert told == (
+        f"warn  {tiny_run / 'config.yaml'}, output: {tiny_run} holds a run already, this config's "
+        f"own; go on with it by --ckpt_path {best}, or give another --output"
+    )
+
+
+def test_the_config_of_a_run_that_was_gone_on_with(config, capsys):
+    Path("mine/checkpoints").mkdir(parents=True)
+    Path("mine/checkpoints/best.ckpt").touch()
+    Path("mine/checkpoints/last.ckpt").touch()
+    tree = config | {"ckpt_path": "mine/checkpoints/best.ckpt", "output": "mine"}
+    Path("mine/config.yaml").write_text(yaml.safe_dump(tree))
+    assert main(["doctor", "--config", "mine/config.yaml"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warn")]
+    assert "ckpt_path stands in it; give it as --ckpt_path FILE" in lines[0]
+    assert "go on with it by --ckpt_path mine/checkpoints/last.ckpt, or" in lines[1]
+    assert len(lines) == 2
+    assert "mine holds a run already; give another --output, or go on" in only(
+        looked(capsys, config | {"output": "mine"}), "fail"
+    )
+
+
 def test_a_store_of_another_backbone(config, tiny_eyes, capsys):
     backbone = config["model"]["init_args"]["backbone"]["init_args"]
     backbone["image_size"] = 96

@@ -16,101 +16,6 @@ def lines(capsys, status: int, *arguments: object) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
-def snapshot(folder: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-
-
-@pytest.fixture
-def store(tiny_store: Path, tmp_path: Path) -> Path:
-    """One's own copy, to be damaged."""
-    return Path(shutil.copytree(tiny_store, tmp_path / "store"))
-
-
-# --- Stores ----------------------------------------------------------------------------------
-
-
-def test_a_sound_store(store, capsys):
-    before = snapshot(store)
-    first, second = lines(capsys, 0, store)
-    manifest = read_json(store / "manifest.json")
-    shards = len([*store.rglob("*.bin")])
-    assert first.startswith(f"ok    {store}: a store of 45 images (3 views, ")
-    assert f"float16) by {manifest['backbone']!r} ({manifest['backbone_hash']}, " in first
-    assert second == f"ok    {store}: all {shards} shards have their sizes (--full reads all bytes)"
-    assert lines(capsys, 0, store, "--full")[1].endswith(
-        f"all {shards} shards have their checksums"
-    )
-    assert snapshot(store) == before, "nothing is written"
-
-
-def test_a_flipped_byte_is_found_by_reading_all(store, capsys):
-    shard = store / "view-1" / "000001.bin"
-    content = bytearray(shard.read_bytes())
-    content[7] ^= 1
-    shard.write_bytes(content)
-    assert "have their sizes" in lines(capsys, 0, store)[-1]
-    assert main(["doctor", str(store), "--full"]) == 2
-    told = capsys.readouterr()
-    assert "shards 1 cannot be used: view-1/000001.bin is changed; remove those files" in told.out
-    assert "checksums:" in told.err
-    assert "vlm: error: 1 of 2 checks failed" in told.err
-
-
-@pytest.mark.parametrize("left", [0, 7, 5000, -1])
-def test_a_shard_that_is_cut_off(store, left, capsys):
-    shard = store / "view-0" / "000000.bin"
-    shard.write_bytes(shard.read_bytes()[:left])
-    assert "view-0/000000.bin is cut off; remove" in lines(capsys, 2, store)[-1]
-
-
-def test_a_shard_that_lost_bytes_in_its_middle_or_is_another(store, capsys):
-    shard = store / "view-0" / "000000.bin"
-    content = shard.read_bytes()
-    shard.write_bytes(content[:100] + content[108:])
-    assert "view-0/000000.bin is cut off" in lines(capsys, 2, store)[-1]
-    for suffix in (".bin", ".sha256"):  # whole in itself
-        other = store / "view-1" / f"000000{suffix}"
-        shard.with_suffix(suffix).write_bytes(other.read_bytes())
-    told = lines(capsys, 2, store)[-1]
-    assert "holds shards of another extraction than its manifest tells of; extract it" in told
-
-
-def test_missing_shards_and_a_store_that_is_not_finished(store, capsys):
-    (store / "view-2" / "000001.bin").unlink()
-    (store / "view-2" / "000000.sha256").unlink()
-    told = lines(capsys, 2, store)[-1]
-    assert "000000.bin is without its checksum, view-2/000001.bin is missing; remove" in told
-    (store / "manifest.json").rename(store / "extraction.json")
-    (line,) = lines(capsys, 2, store)
-    assert ": a store that is not finished, 1 of " in line
-    assert line.endswith("run the same vlm extract again, which goes on, unless one is at work")
-
-
-def test_skipped_images_are_a_warning(store, capsys):
-    manifest = read_json(store / "manifest.json")
-    manifest["skipped"] = [{"image_id": "test_000001.jpg", "reason": "image is empty; restore it"}]
-    write_json(store / "manifest.json", manifest)
-    told = lines(capsys, 0, store)[1]
-    assert told.startswith(f"warn  {store}: 1 images were skipped (test_000001.jpg), the first as ")
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [({"format": 99}, "install a newer vlm"), ({"width": None}, "is not the manifest")],
-)
-def test_a_manifest_of_another_kind(change, words, store, capsys):
-    manifest = read_json(store / "manifest.json") | change
-    write_json(store / "manifest.json", {k: v for k, v in manifest.items() if v is not None})
-    (line,) = lines(capsys, 2, store)
-    assert words in line
-
-
-def test_a_damaged_index(store, capsys):
-    (store / "index" / "sizes.npy").write_bytes(b"x")
-    (line,) = lines(capsys, 2, store)
-    assert "the index of store " in line
-
-
 # --- Annotations and photos ------------------------------------------------------------------
 
 
@@ -238,6 +143,31 @@ def test_a_prepare_that_was_stopped(prepared, capsys):
     write_json(prepared / RECORD, record)
     (line,) = lines(capsys, 2, prepared)
     assert "vlm prepare was stopped before it was done; run the same" in line
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        ".fetched/train2014.zip.partial",
+        "annotations/nocaps_val_4500_captions.json.partial",
+        "images/.val2014.zip.partial/a.jpg",
+        "images/val/a.jpg.partial",
+    ],
+)
+def test_a_prepare_that_is_half_done(prepared, left, capsys):
+    (prepared / left).parent.mkdir(parents=True, exist_ok=True)
+    (prepared / left).touch()
+    lines(capsys, 0, prepared)
+    record = read_json(prepared / RECORD)
+    write_json(prepared / RECORD, record | {"photos": False})
+    told = lines(capsys, 0, prepared)[-1]
+    assert told == f"warn  {prepared}: its photos are unfinished; run the same vlm prepare again"
+    (prepared / RECORD).unlink()
+    (line,) = lines(capsys, 2, prepared)
+    assert line == (
+        f"fail  {prepared}: a data set that is unfinished, vlm prepare has begun it; run the same "
+        "vlm prepare again, which goes on, unless one is at work"
+    )
 
 
 # --- Checkpoints and backbones ---------------------------------------------------------------

@@ -44,7 +44,7 @@ def test_a_folder_to_a_store(arguments, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "store: 9 images x 2 views, " in said
     assert "18 to look at, " in said
-    assert "store: 9 images, 0 skipped; whole" in said
+    assert "store: complete, 9 images, 0 skipped\n" in said
     assert "verified: 2 shards by checksum, 3 images looked at again, largest difference" in said
     store = FeatureStore(tmp_path / "store")
     assert next(iter(store)) == "COCO_val2014_000000000000.png"
@@ -108,9 +108,34 @@ def test_boxes_are_found_by_the_number_in_a_name(arguments, tmp_path):
     assert regions.mask.shape[1] == other.mask.shape[1] + 1
 
 
+def test_boxes_of_other_images_are_nobodys(arguments, photos, tmp_path, capsys):
+    rows = [{"image_id": 3, "bbox": [1, 2, 30, 40], "score": 0.5, "category_id": 1}]
+    (tmp_path / "boxes.json").write_text(json.dumps(rows))
+    names = [path.name for path in sorted(photos.iterdir())]
+    listed = [{"id": 70 + place, "file_name": name} for place, name in enumerate(names)]
+    (photos / "list.json").write_text(json.dumps({"images": listed}))
+    options = ["--boxes", str(tmp_path / "boxes.json"), "--dry-run"]
+    assert main([*arguments, *options]) == 0
+    by_list = arguments.copy()
+    by_list[arguments.index("--images") + 1] = str(photos / "list.json")
+    assert main([*by_list, *options]) == 2, "ids of a list are not numbers in names"
+    assert "has no box for any image of" in told(capsys)
+    (photos / "more").mkdir()
+    (photos / "more/3.png").write_bytes((photos / names[3]).read_bytes())
+    assert main([*arguments, *options]) == 2
+    assert f"several images of the folder have one number, {names[3]}, more/3.png" in told(capsys)
+    for path in photos.rglob("*3.png"):
+        path.rename(path.with_name(f"beach_{path.parent.name}_3.png"))
+    assert main([*arguments, *options]) == 2, "beach_3 is no number"
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        (["--verify", "-1"], r"expected --verify of 0 or more, got -1"),
+        (["--workers", "-1"], r"expected --workers of 0 or more, got -1"),
+        (["--devices", "0"], r"expected --devices of 1 or more, got 0"),
+        (["--devices", "999"], r"--devices 999 is more than this machine's cores; give fewer"),
         (["--layer", "99"], r"has no layer 99; give 0 to \d, or -1 for the last one"),
         (["--pool", "99"], r"cannot be averaged down to 99x99; give a smaller pool"),
         (["--pool", "1", "2", "3"], r"expected one or two numbers as --pool, got 3"),
@@ -152,11 +177,21 @@ def test_two_processes_write_the_store_of_one(arguments, tmp_path):
         command += ["--accelerator", "cpu", "--devices", devices]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-2000:]
-        assert done.stdout.count("whole") == 1
+        assert done.stdout.count("complete") == 1
         files = [path for path in sorted(output.rglob("*")) if path.suffix and path.is_file()]
         stores.append({path.relative_to(output).as_posix(): path.read_bytes() for path in files})
     assert len(stores[0]) > 12
     assert stores[0] == stores[1]
+
+
+def test_random_weights_are_those_of_every_process(arguments, tmp_path):
+    command = [sys.executable, "-m", "vlm", *arguments, "--batch-size", "1", "--random-weights"]
+    command[command.index("--backbone") + 1] = "test_resnet"
+    command += ["--accelerator", "cpu", "--devices", "2", "--verify", "9"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "9 images looked at again" in done.stdout
 
 
 def test_a_refusal_in_two_processes_is_told_once(arguments, photos, tmp_path):

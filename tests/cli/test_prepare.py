@@ -108,6 +108,9 @@ def test_a_second_run_does_nothing(server, capsys):
 
 def test_a_dry_run_only_tells(server, capsys):
     told = ran(capsys, "coco", "--from", f"{server.url}/m", "--dry-run")
+    assert "\nto fetch " in told
+    assert " of unknown size" not in told
+    assert "; room needed about " in told
     assert told.count(f"fetch {server.url}/m/") == 4
     assert told.endswith("dry run: nothing was fetched or written\n")
     assert not Path("data").exists()

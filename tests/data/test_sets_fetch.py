@@ -4,7 +4,6 @@ import errno
 import hashlib
 import re
 import socket
-from collections import namedtuple
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -186,8 +185,7 @@ def test_silence_is_not_waited_for_forever(tmp_path, monkeypatch):
 
 
 def test_room_is_looked_for_before_the_first_byte(server, tmp_path, monkeypatch):
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage(0, 0, 4_000))
+    monkeypatch.setattr(module, "free_bytes", lambda folder: 4_000)
     told = refused([f"{server.url}/a.zip"], tmp_path / "a.zip", **KNOWN)
     assert told.endswith("GB free; make room or give another --output")
     with pytest.raises(InputError, match=r"needs 20\.0 GB and its disk has 0\.0 GB free"):

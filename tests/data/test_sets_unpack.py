@@ -5,7 +5,6 @@ import re
 import stat
 import tarfile
 import zipfile
-from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
 
@@ -201,9 +200,8 @@ def test_a_zip_that_asks_for_a_password_is_told(tmp_path):
 
 
 def test_room_is_looked_for_first(tmp_path, monkeypatch):
-    usage = namedtuple("usage", "total used free")
     archive = zipped(tmp_path / "a.zip", FILES)
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda path: usage(0, 0, 6_000))
+    monkeypatch.setattr(fetch, "free_bytes", lambda folder: 6_000)
     with pytest.raises(InputError, match="GB free; make room or give another --output"):
         unpack(archive, tmp_path / "out", keep=KEEP)
     assert there(tmp_path / "out") == {}

@@ -4,6 +4,8 @@ import json
 import pickle
 import re
 import shutil
+import subprocess
+import sys
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -106,11 +108,21 @@ def test_files_are_found_where_ids_are_not_known(tmp_path):
         InputError, match=r"knows image 'a\.jpg' as a\.jpg, not c\.jpg; it was made"
     ):
         store.row("a.jpg", "c.jpg")
+    with pytest.raises(InputError, match=r"knows image 'sub/b\.jpg' as sub/b\.jpg, not other/b"):
+        store.row("sub/b.jpg", "other/b.jpg")
+    assert store.row("sub/b.jpg", "b.jpg") == store.row("sub/b.jpg", "deep/sub/b.jpg") == 1
     with pytest.raises(InputError, match=r"has no image 17; extract one that has, or leave"):
         store.row(17, "gone.jpg")
 
 
 # --- 8 bits ----------------------------------------------------------------------------------
+
+
+def test_the_largest_numbers_stay_finite():
+    codes, scales = quantise(np.array([[65504, -65504, 1]], np.float32))
+    kept = torch.from_numpy(codes).half() * torch.from_numpy(scales)[:, None]
+    assert kept.isfinite().all()
+    assert abs(kept[0, 0].item() - 65504) < 65504 / 127
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1e-6, 1e-2, 1.0, 30.0, 5e4]))
@@ -161,6 +173,18 @@ def test_every_name_is_found_in_its_row(tmp_path_factory, names):
     assert table.find("no such name at all") in (None, *range(len(names)))
 
 
+def test_more_shards_than_a_process_may_open_files(tmp_path):
+    folder = write_store(tmp_path / "store", list(range(900)))  # 300 shards
+    code = (
+        "import resource, sys\nfrom vlm.data import FeatureStore\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (120, 120))\n"
+        f"store = FeatureStore({str(folder)!r})\n"
+        "print(sum(float(store[key].features.sum()) > 0 for key in store))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["900"]
+
+
 # --- damage ----------------------------------------------------------------------------------
 
 
@@ -191,7 +215,7 @@ def test_more_views_than_there_are_is_refused(tmp_path):
     folder = write_store(tmp_path / "store", IDS, views=2)
     with pytest.raises(InputError, match=r"has 2 views, asked for 3; extract it with --views 3"):
         FeatureStore(folder, views=3)
-    with pytest.raises(InputError, match=r"asked for 0"):
+    with pytest.raises(InputError, match=r"at least 1 view of store .*, got 0; raise it"):
         FeatureStore(folder, views=0)
 
 
@@ -206,7 +230,7 @@ def test_a_cut_shard_is_named(tmp_path):
     ):
         _ = store[42]
     shard.unlink()
-    with pytest.raises(InputError, match=r"000001\.bin is missing or empty; remove"):
+    with pytest.raises(InputError, match=r"000001\.bin is missing; run the same vlm extract again"):
         _ = FeatureStore(folder)[42]
 
 
@@ -229,6 +253,31 @@ def test_a_damaged_index_is_told(tmp_path):
     (folder / "index/sizes.npy").write_bytes(b"half")
     with pytest.raises(InputError, match=r"index of store .* is damaged; run the same vlm extract"):
         FeatureStore(folder)
+
+
+def test_the_index_has_checksums_too(tmp_path):
+    folder = write_store(tmp_path / "store", IDS, views=2)
+    assert FeatureStore(folder).index_is_whole()
+    crops = folder / "index/crops-1.npy"
+    content = bytearray(crops.read_bytes())
+    content[-5] ^= 64
+    crops.write_bytes(content)
+    assert not FeatureStore(folder).index_is_whole()
+
+
+@pytest.mark.parametrize("name", ["ids_rows.npy", "ids_ends.npy"])
+def test_damaged_names_are_told(tmp_path, name):
+    folder = write_store(tmp_path / "store", IDS)
+    file = folder / "index" / name
+    np.save(file, np.load(file)[::-1] * 3 + 1)
+    store = FeatureStore(folder)
+    with pytest.raises(InputError, match=r"is damaged; run the same vlm extract|has no image"):
+        [store[image_id] for image_id in IDS]
+
+
+def test_ids_of_numpy_and_torch_are_numbers(tmp_path):
+    store = FeatureStore(write_store(tmp_path / "store", IDS))
+    assert store.row(np.int64(42)) == store.row(torch.tensor(42)) == 3
 
 
 def test_checksums_are_those_of_sha256sum(tmp_path):

@@ -8,11 +8,13 @@ import time
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from photos import IMAGES, content, extraction, small_backbone, write_photos
 
 from vlm.data import FeatureStore
+from vlm.data.store import writer as writer_module
 from vlm.data.store.shard import ShardWriter
 from vlm.errors import InputError
 from vlm.extract import geometry_of
@@ -219,6 +221,69 @@ def test_two_extractions_at_once_are_refused(tmp_path, backbone, photos):
     assert len(first.run()) == IMAGES
 
 
+@pytest.mark.parametrize("step", ["mkdir", "write_manifest", "rename", "save"])
+def test_killed_between_any_two_steps_it_goes_on(tmp_path, backbone, photos, monkeypatch, step):
+    """Every call of one kind in turn is the last thing that an extraction does."""
+    whole = content(extraction(photos, tmp_path / "whole", backbone).run()._folder)
+    place = {
+        "mkdir": (Path, "mkdir"),
+        "rename": (Path, "rename"),
+        "write_manifest": (writer_module, "write_manifest"),
+        "save": (np, "save"),
+    }[step]
+    real = getattr(*place)
+
+    class KilledError(BaseException):
+        """What no handler of errors catches."""
+
+    calls: list[tuple] = []
+    last = 0
+
+    def dies(*args, **options):
+        calls.append(args)
+        if len(calls) == last + 1:
+            raise KilledError
+        return real(*args, **options)
+
+    for last in range(9):
+        output = tmp_path / f"{step}-{last}"
+        calls.clear()
+        monkeypatch.setattr(*place, dies)
+        try:
+            extraction(photos, output, backbone).run()
+            break
+        except KilledError:
+            pass
+        finally:
+            monkeypatch.setattr(*place, real)
+        extraction(photos, output, backbone).run()
+        assert content(output) == whole
+    assert last > 0
+
+
+def test_another_store_begun_in_the_meantime_is_seen_under_the_lock(tmp_path, backbone, photos):
+    first = extraction(photos, tmp_path / "s", backbone)
+    second = extraction(photos, tmp_path / "s", small_backbone(layer=1))
+    first.run()
+    with pytest.raises(InputError, match=r"was made with backbone_hash .*; give the same options"):
+        second.run()
+    assert verify(first, FeatureStore(tmp_path / "s"), images=3).images == 3
+
+
+def test_a_finished_store_is_not_written_to(tmp_path, backbone, photos):
+    extraction(photos, tmp_path / "s", backbone).run()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "s").rglob("*")}
+    extraction(photos, tmp_path / "s", backbone).run()
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "s").rglob("*")} == before
+
+
+def test_a_lost_checksum_is_made_again(tmp_path, backbone, photos):
+    whole = content(extraction(photos, tmp_path / "s", backbone).run()._folder)
+    (tmp_path / "s/view-0/000001.sha256").unlink()
+    extraction(photos, tmp_path / "s", backbone).run()
+    assert content(tmp_path / "s") == whole
+
+
 # --- bad images ------------------------------------------------------------------------------
 
 
@@ -231,7 +296,9 @@ def test_all_bad_images_are_named_and_good_shards_stay(tmp_path, backbone, photo
     with pytest.raises(InputError) as told:
         work.run(workers=workers)
     text = str(told.value)
-    assert text.startswith("2 of 11 images of the list (--skip-corrupt leaves them out) cannot be")
+    assert text.startswith(
+        "2 of 11 images of the list (restore those that are gone, --skip-corrupt leaves"
+    )
     assert re.search(r"01\.png cannot be read \(.*\); restore or remove it", text)
     assert "05.png does not exist; check the path" in text
     assert [path.name for path in (tmp_path / "s/view-0").glob("*.bin")] == ["000002.bin"]
@@ -263,7 +330,7 @@ def test_another_manifest_is_refused_and_both_values_are_named(tmp_path, backbon
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path, backbone, photos):
-    with pytest.raises(InputError, match=r"photos is there and no store; give another --output"):
+    with pytest.raises(InputError, match=r"photos' exists and is no store; give another --output"):
         extraction(photos, photos, backbone)
 
 
@@ -293,9 +360,9 @@ def test_the_plan_counts_what_is_left(tmp_path, backbone, photos):
 def test_a_plan_without_room_is_refused(tmp_path, backbone, photos, monkeypatch):
     work = extraction(photos, tmp_path / "s", backbone)
     usage = type("usage", (), {"free": 10})
-    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("vlm.disk.shutil.disk_usage", lambda _: usage)
     with pytest.raises(
-        InputError, match=r"the store needs [\d,]+ more bytes, the disk of .* has 10 f"
+        InputError, match=r"the store needs \d+ kB more, the disk of .* has 0 kB free; make"
     ):
         plan(work)
 
@@ -307,6 +374,21 @@ def test_a_store_is_verified(tmp_path, backbone, photos):
     assert (done.shards, done.images) == (6, 4)
     assert done.error < 1e-2
     assert verify(work, store, images=99).images == IMAGES
+
+
+def test_verification_finds_a_crop_that_moved(tmp_path, backbone, photos):
+    work = extraction(photos, tmp_path / "s", backbone, views=2)
+    work.run()
+    crops = tmp_path / "s/index/crops-1.npy"
+    moved = np.load(crops)
+    moved[:, 3] /= 2
+    np.save(crops, moved)
+    with pytest.raises(
+        InputError, match=r"the index of store .* changed since it was written; run"
+    ):
+        verify(work, FeatureStore(tmp_path / "s"), images=1)
+    work.run()
+    assert verify(work, FeatureStore(tmp_path / "s"), images=IMAGES).images == IMAGES
 
 
 def test_verification_finds_other_images_and_changed_bytes(tmp_path, backbone, photos):

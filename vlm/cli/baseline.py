@@ -99,6 +99,10 @@ def _nearest(
         rows = [[store.row(str(sample.path)) for sample in samples] for samples in splits]
     else:
         store = FeatureStore(options.store)
+        trained = recipe["backbone"]
+        name = trained["init_args"]["name"]
+        store.require(name, trained["hash"], store.manifest.geometry)
+        checkpoints.check_boxes(store, recipe)
         rows = [data.rows(store, "train"), data.rows(store, options.split)]
     training, queries = (mean_features(store, part) for part in rows)
     captions = nearest_captions(

@@ -1,6 +1,9 @@
 """``vlm extract``: images through a frozen backbone, once, into a store of region features."""
 
 import argparse
+import os
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,31 +24,37 @@ if TYPE_CHECKING:
 def main(verb: str, arguments: Sequence[str]) -> None:
     """Prints the plan, carries out what is left of it, and verifies where that is asked for."""
     options = _options(arguments)
+    fabric = _fabric(options)
+    try:
+        _extract(options, fabric)
+    except InputError:
+        if fabric.is_global_zero:
+            raise
+        raise SystemExit(2) from None  # the first process has told it
 
+
+def _extract(options: argparse.Namespace, fabric: "Fabric") -> None:
     from vlm.extract.plan import plan
     from vlm.extract.verification import verify
 
-    extraction = _extraction(options)
-    chief = extraction.fabric.is_global_zero
-    if chief:
-        print(f"{options.output}: {plan(extraction, workers=options.workers)}", flush=True)
+    extraction = _extraction(options, fabric)
+    workers = _workers(options, fabric)
+    extraction.in_turn(
+        lambda: print(f"{options.output}: {plan(extraction, workers=workers)}", flush=True)
+    )
     if options.dry_run:
         return
-    try:
-        store = extraction.run(workers=options.workers, skip_corrupt=options.skip_corrupt)
-    except InputError:
-        if chief:
-            raise
-        raise SystemExit(2) from None  # the first process has told it
-    if not chief:
+    store = extraction.run(workers=workers, skip_corrupt=options.skip_corrupt)
+    if not fabric.is_global_zero:
         return
     skipped = len(extraction.images) - len(store)
-    print(f"{options.output}: {len(store):,} images, {skipped} skipped; whole")
+    unread = "" if options.verify else "; --verify N reads it again"
+    print(f"{options.output}: complete, {len(store):,} images, {skipped} skipped{unread}")
     if options.verify:
         done = verify(extraction, store, images=options.verify)
         print(
             f"verified: {done.shards} shards by checksum, {done.images} images looked at again, "
-            f"largest difference {done.error:.1e}"
+            f"largest difference {done.error:.1e} of a vector's length"
         )
 
 
@@ -67,23 +76,32 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     add("--boxes", type=Path, help="COCO instances or detections JSON: boxes beside the grid")
     add("--max-boxes", type=int, help="of an image, the most confident ones")
     add("--batch-size", type=int, default=32, help="images looked at together")
-    add("--workers", type=int, default=0, help="processes that decode images")
+    add("--workers", type=int, help="processes that decode images; none on a CPU, 8 at most else")
     add("--accelerator", default="auto", help="Lightning's: cpu, cuda, mps, auto")
     add("--devices", type=int, default=1, help="processes on this machine, a device each")
     add("--nodes", type=int, default=1, help="machines")
     add("--skip-corrupt", action="store_true", help="leave damaged images out and list them")
     add("--verify", type=int, default=0, metavar="N", help="look at N random images again")
     add("--dry-run", action="store_true", help="print the plan and stop")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    least = {"verify": 0, "devices": 1, "nodes": 1, "workers": 0, "max_boxes": 1}
+    for name, bound in least.items():
+        given = getattr(options, name)
+        if given is not None and given < bound:
+            raise InputError(f"expected --{name.replace('_', '-')} of {bound} or more, got {given}")
+    return options
 
 
-def _extraction(options: argparse.Namespace) -> "Extraction":
+def _extraction(options: argparse.Namespace, fabric: "Fabric") -> "Extraction":
+    import torch
+
     from vlm.extract import Extraction
     from vlm.models.backbone import FrozenBackbone
 
     images = _images(options)
     boxes = _boxes(options, images)
-    fabric = _fabric(options)
+    if options.random_weights:
+        torch.manual_seed(options.seed)  # the same in every process, and when it goes on
     backbone = FrozenBackbone(
         options.backbone,
         weights=options.weights,
@@ -130,17 +148,36 @@ def _boxes(
             raise InputError("--max-boxes goes with --boxes FILE; give one or leave it out")
         return None
     found = read_boxes(options.boxes, limit=options.max_boxes)
-    numbered = {str(key).lstrip("0"): boxes for key, boxes in found.items()}
-    boxes = {}
-    for image in images:
-        number = Path(image.name).stem.rpartition("_")[2].lstrip("0")
-        boxes[image.image_id] = found.get(image.image_id) or numbered.get(number, [])
+    boxes = {image.image_id: found.get(image.image_id, []) for image in images}
+    if options.images.is_dir():
+        boxes |= _by_number(images, found)
     if not any(boxes.values()):
         raise InputError(
             f"{options.boxes} has no box for any image of {options.images}; give a file of the "
             "same images"
         )
     return boxes
+
+
+def _by_number(images: "list[ListedImage]", found: "dict[Id, list[Box]]") -> "dict[Id, list[Box]]":
+    """Boxes of a folder's images that the file knows by the number in their name alone."""
+    from vlm.formats.ids import shown
+
+    numbers = {image.image_id: _number(image.name) for image in images}
+    known = {key: number for key, number in numbers.items() if key not in found and number in found}
+    claims = Counter(known.values())
+    if doubled := [key for key, number in known.items() if claims[number] > 1]:
+        raise InputError(
+            f"several images of the folder have one number, {shown(doubled)}; list the images in "
+            "a COCO file with their ids, and give it as --images"
+        )
+    return {key: found[number] for key, number in known.items()}
+
+
+def _number(name: str) -> int:
+    """The number that a file name is, as 42.jpg and COCO_val2014_000000000042.jpg are; else -1."""
+    told = re.fullmatch(r"(?:COCO_(?:train|val|test)20\d\d_)?(\d+)", Path(name).stem)
+    return int(told[1]) if told else -1
 
 
 def _origin(options: argparse.Namespace) -> str:
@@ -153,25 +190,39 @@ def _origin(options: argparse.Namespace) -> str:
 
 def _fabric(options: argparse.Namespace) -> "Fabric":
     """Lightning's engine, launched; on accelerators in bfloat16 where they have it."""
+    from datetime import timedelta
+
     import torch
     from lightning.fabric import Fabric
+    from lightning.fabric.strategies.ddp import DDPStrategy
 
     gpu = options.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    several = options.devices * options.nodes > 1
+    devices, nodes = (1, 1) if options.dry_run else (options.devices, options.nodes)
+    if not gpu and devices > (os.cpu_count() or 1):
+        raise InputError(f"--devices {devices} is more than this machine's cores; give fewer")
+    bf16 = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    # A process may be done hours before the slowest one.
+    together = DDPStrategy(timeout=timedelta(days=7)) if devices * nodes > 1 else "auto"
     try:
         fabric = Fabric(
             accelerator=options.accelerator,
-            devices=options.devices,
-            num_nodes=options.nodes,
-            strategy="ddp" if several else "auto",
-            precision="bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true",
+            devices=devices,
+            num_nodes=nodes,
+            strategy=together,
+            precision="bf16-mixed" if bf16 else "32-true",
         )
     except (ValueError, RuntimeError) as error:  # Lightning's MisconfigurationException is one
-        raise InputError(
-            f"{str(error).splitlines()[0]}; change --accelerator or --devices"
-        ) from error
+        told = str(error).splitlines()[0]
+        raise InputError(f"{told}; change --accelerator or --devices") from error
     fabric.launch()
     return fabric
+
+
+def _workers(options: argparse.Namespace, fabric: "Fabric") -> int:
+    """Processes that decode images: as many as asked, else enough that a GPU does not wait."""
+    if options.workers is not None:
+        return options.workers
+    return 0 if fabric.device.type == "cpu" else min(8, os.cpu_count() or 1)
 
 
 def _one_or_two(option: str, sides: list[int] | None) -> int | tuple[int, int] | None:

@@ -22,7 +22,7 @@ def main(verb: str, arguments: Sequence[str]) -> None:
     from vlm.formats.detections import read_sizes
     from vlm.models.imported import ImportedRegions
 
-    name = options.name or options.features.name
+    name = options.name
     sizes = None if options.sizes is None else read_sizes(options.sizes)
 
     def counted() -> "Iterator[ImportedImage]":
@@ -44,7 +44,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("features", type=Path, help="a .tsv or .hdf5 file, or a folder of .npz or .npy files")
     add("--output", type=Path, required=True, help="folder of the store")
-    add("--name", help="of what made the features, as configs shall call it; the file's name")
+    add("--name", required=True, help="of what made the features, as configs shall call it")
     add("--sizes", type=Path, help="COCO JSON that tells the images' sizes, where boxes need them")
     add("--dtype", choices=["float16", "int8"], default="float16", help="of stored numbers")
     return parser.parse_args(arguments)

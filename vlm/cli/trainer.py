@@ -274,5 +274,5 @@ def _has_bf16(accelerator: str) -> bool:
     return (
         accelerator in ("auto", "gpu", "cuda")
         and torch.cuda.is_available()
-        and torch.cuda.is_bf16_supported()
+        and torch.cuda.is_bf16_supported(including_emulation=False)
     )

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import lightning as L
+import torch
 from torch.utils.data import DataLoader
 
 from vlm.data.augmentation import RandAugment
@@ -85,6 +86,7 @@ class CaptionData(L.LightningDataModule):
         self._checked: set[str] = set()
         self._samples: dict[str, list[CaptionSample]] = {}
         self._geometry: ImageGeometry | None = None
+        self._rows: dict[tuple[str, str], list[int]] = {}
 
     def samples(self, split: str) -> list[CaptionSample]:
         """The images of a split with their captions, read once.
@@ -112,6 +114,7 @@ class CaptionData(L.LightningDataModule):
             return
         if self.store is not None:
             self.rows(self.store, split)
+            self._checked.add(split)
             return
         if not folder.is_dir():
             raise InputError(f"image folder {folder} does not exist; correct data.images")
@@ -137,10 +140,13 @@ class CaptionData(L.LightningDataModule):
         Raises:
             InputError: naming the first that it does not have.
         """
-        folder = self._folder
-        names = [os.path.relpath(sample.path, folder) for sample in self.samples(split)]
-        pairs = zip(self.samples(split), names, strict=True)
-        return [store.row(sample.image_id, name) for sample, name in pairs]
+        if (store.path, split) not in self._rows:
+            folder, samples = self._folder, self.samples(split)
+            names = [os.path.relpath(sample.path, folder) for sample in samples]
+            pairs = zip(samples, names, strict=True)
+            found = [store.row(sample.image_id, name) for sample, name in pairs]
+            self._rows[store.path, split] = found
+        return self._rows[store.path, split]
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled; a resumed run goes on where it stopped."""
@@ -154,6 +160,7 @@ class CaptionData(L.LightningDataModule):
             num_workers=self.workers,
             collate_fn=dataset.collate,
             persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
         )
 
     def val_dataloader(self) -> DataLoader:
@@ -224,6 +231,7 @@ class CaptionData(L.LightningDataModule):
             sampler=FixedOrder(len(dataset), process=process, processes=processes),
             num_workers=self.workers,
             collate_fn=dataset.collate,
+            pin_memory=torch.cuda.is_available(),
         )
 
     def _share(self) -> tuple[int, int]:

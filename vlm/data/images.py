@@ -78,7 +78,9 @@ def image_size(path: Path) -> tuple[int, int]:
     """(height, width) in pixels of an image file that can be read, once it is upright."""
     with _open(path) as image:
         width, height = image.size
-        return (width, height) if _orientation(image) in LYING else (height, width)
+        # PIL turns the size of a TIFF itself.
+        lying = _orientation(image) in LYING and image.format != "TIFF"
+        return (width, height) if lying else (height, width)
 
 
 def check_image(path: Path) -> None:

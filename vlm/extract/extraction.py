@@ -17,7 +17,7 @@ from vlm.data.store.manifest import Manifest, shard_file
 from vlm.data.store.shard import Regions, ShardWriter
 from vlm.data.store.writer import Part, StoreWriter
 from vlm.errors import InputError
-from vlm.extract.loading import Batch, LoadedView, ViewLoader
+from vlm.extract.loading import Batch, ViewLoader
 from vlm.extract.looking import geometry_of, look
 from vlm.formats.detections import Box
 from vlm.formats.ids import Id
@@ -27,6 +27,7 @@ from vlm.models.imported import ImportedRegions
 from vlm.models.timm_source import LOCAL_DIR
 
 SHARD = 4  # batches in each shard, which is all that a kill can cost
+ORIGIN = "the list (restore those that are gone, --skip-corrupt leaves out those that are damaged)"
 
 
 class Extraction:
@@ -80,6 +81,8 @@ class Extraction:
             backbone=_portable(backbone.name),
             backbone_hash=backbone.hash,
             geometry=backbone.geometry,
+            layer=backbone.layer,
+            pool=backbone.pool,
             precision=str(self.fabric.strategy.precision.precision),
             dtype=dtype,
             width=backbone.width,
@@ -94,6 +97,7 @@ class Extraction:
             shard=batch_size * SHARD,
         )
         self.writer = StoreWriter(output, self.manifest)
+        self._left = 0
 
     def run(self, *, workers: int = 0, skip_corrupt: bool = False) -> FeatureStore:
         """Does what is left to do; every process of the fabric calls this.
@@ -108,27 +112,32 @@ class Extraction:
                 the store cannot be written, or is being written by somebody else. All shards
                 that were finished stay.
         """
-        fabric, writer = self.fabric, self.writer
+        writer = self.writer
+        if writer.is_complete():
+            return FeatureStore(writer.folder, views=self.manifest.views)
         with ExitStack() as stack:
-            self._in_turn(lambda: self._begin(stack))
-            missing: list[Part] = fabric.broadcast(writer.missing())
-            mine = missing[fabric.global_rank :: fabric.world_size]
-            complaints, told = [], ""
+            self.in_turn(lambda: self._begin(stack))
+            missing = self._agreed()
+            complaints, failure = [], None
             try:
-                complaints = self._work(mine, workers, skip_corrupt=skip_corrupt)
-            except (InputError, OSError) as error:
-                told = self._sentence(error)
-            self._refuse_together(complaints, told)
+                complaints = self._work(missing, workers, skip_corrupt=skip_corrupt)
+            except Exception as error:  # told in every process, or the others would wait for ever
+                failure = error
+            self._refuse_together(complaints, failure)
             ids, names = [i.image_id for i in self.images], [i.name for i in self.images]
-            self._in_turn(lambda: writer.finish(ids, names))
+            self.in_turn(lambda: writer.finish(ids, names))
         return FeatureStore(writer.folder, views=self.manifest.views)
 
     def _begin(self, stack: ExitStack) -> None:
         stack.enter_context(self.writer.lock())
         self.writer.begin()
 
-    def _in_turn(self, act: Callable[[], None]) -> None:
-        """The first process acts, and all of them hear if it could not."""
+    def in_turn(self, act: Callable[[], None]) -> None:
+        """The first process acts, and all of them hear if it could not.
+
+        Raises:
+            InputError: in all of them, if the first one's was raised or it could not write.
+        """
         told = ""
         if self.fabric.is_global_zero:
             try:
@@ -138,24 +147,50 @@ class Extraction:
         if told := self.fabric.broadcast(told):
             raise InputError(told)
 
-    def _refuse_together(self, complaints: list[str], told: str) -> None:
-        """What went wrong in any process goes wrong in all, in the same words."""
-        parts = [(complaints, told)]
+    def _agreed(self) -> list[Part]:
+        """The missing parts of this process: all views of every n-th shard.
+
+        Raises:
+            InputError: if another process would make another store, of other weights say.
+        """
+        fabric = self.fabric
+        first: Manifest = fabric.broadcast(self.manifest)
+        difference = first.difference(self.manifest)
+        told = (
+            f"the first process has {difference} of process {fabric.global_rank}; give all the same"
+        )
+        self._refuse_together([], InputError(told) if difference else None)
+        missing: list[Part] = fabric.broadcast(self.writer.missing())
+        shards = sorted({part.shard for part in missing})
+        mine = set(shards[fabric.global_rank :: fabric.world_size])
+        self._left = sum(len(self.manifest.rows(part.shard)) for part in missing)
+        return [part for part in missing if part.shard in mine]
+
+    def _refuse_together(self, complaints: list[str], failure: Exception | None) -> None:
+        """What went wrong in any process goes wrong in all, in the same words.
+
+        Raises:
+            InputError: if anything did; in the process of an error that nobody foresaw, that.
+        """
+        parts = [(complaints, "" if failure is None else self._sentence(failure))]
         if self.fabric.world_size > 1:
-            parts = [([], "")] * self.fabric.world_size
-            distributed.all_gather_object(parts, (complaints, told))
+            mine, parts = parts[0], [([], "")] * self.fabric.world_size
+            distributed.all_gather_object(parts, mine)
+        if failure is not None and not isinstance(failure, InputError | OSError):
+            raise failure
         if sentences := [sentence for _, sentence in parts if sentence]:
             raise InputError(sentences[0])
         every = [complaint for part, _ in parts for complaint in part]
-        refuse(every, images=len(self.images), origin="the list (--skip-corrupt leaves them out)")
+        refuse(every, images=len(self.images), origin=ORIGIN)
 
     def _sentence(self, error: Exception) -> str:
         if isinstance(error, InputError):
             return str(error)
-        reason = getattr(error, "strerror", None) or error
+        if not isinstance(error, OSError):
+            return f"process {self.fabric.global_rank} failed: {error!r}"
         return (
-            f"store {self.writer.folder} cannot be written ({reason}); make room or mend that, "
-            "and run the same command again: what is finished stays"
+            f"store {self.writer.folder} cannot be written ({error.strerror or error}); make room "
+            "or mend that, and run the same command again: what is finished stays"
         )
 
     def _work(self, parts: Sequence[Part], workers: int, *, skip_corrupt: bool) -> list[str]:
@@ -165,17 +200,15 @@ class Extraction:
             a sentence for each image that cannot be used; their parts are not written.
         """
         complaints: list[str] = []
-        gathered = ShardWriter(self.manifest.layout)
-        whole, writing = True, Future()
+        gathered, whole = ShardWriter(self.manifest.layout), True
+        writing = Future()
         writing.set_result(None)
         with ThreadPoolExecutor(max_workers=1) as pool:
             for batch in self._batches(parts, workers):
-                bad = [view for view in batch.views if isinstance(view, str)]
-                if bad and not skip_corrupt:
-                    complaints += bad
+                told = self._add(gathered, batch) if whole or skip_corrupt else _unusable(batch)
+                if told and not skip_corrupt:
+                    complaints += told
                     whole = False
-                if whole:
-                    self._add(gathered, batch)
                 if batch.last:
                     writing.result()  # one shard is written while the next one is looked at
                     if whole:
@@ -186,34 +219,40 @@ class Extraction:
         return complaints
 
     def _batches(self, parts: Sequence[Part], workers: int) -> Iterator[Batch]:
-        """Loaded batches, with a progress bar in the first process."""
-        total = sum(len(self.manifest.rows(part.shard)) for part in parts)
+        """Loaded batches, with a progress bar over all processes in the first one."""
         name = self.backbone.name.rpartition("/")[2]
-        with tqdm(
-            total=total * self.fabric.world_size,
-            desc=f"features of {name}",
-            unit=" images",
-            disable=not self.fabric.is_global_zero,
-        ) as progress:
+        first, others = self.fabric.is_global_zero, self.fabric.world_size
+        bar = tqdm(total=self._left, desc=f"features of {name}", unit=" images", disable=not first)
+        with bar:
             for batch in self.loader.batches(parts, self.manifest, workers=workers):
                 yield batch
-                progress.update(len(batch.views) * self.fabric.world_size)
+                bar.update(min(len(batch.views) * others, self._left - bar.n))
 
-    def _add(self, gathered: ShardWriter, batch: Batch) -> None:
-        """Looks at a batch and adds what it shows."""
-        good = [view for view in batch.views if not isinstance(view, str)]
-        seen = iter(self.look(good) if good else [])
+    def _add(self, gathered: ShardWriter, batch: Batch) -> list[str]:
+        """Looks at a batch and adds what it shows; a sentence for each image left out."""
+        told, seen = [], iter(self.look(batch) if len(batch.pixels) else [])
         for view in batch.views:
-            if isinstance(view, str):
-                gathered.skip(view)
-            else:
-                gathered.add(next(seen), size=view.size, crop=view.crop)
+            sentence = view if isinstance(view, str) else ""
+            if not isinstance(view, str):
+                try:
+                    gathered.add(next(seen), size=view.size, crop=view.crop)
+                except InputError as error:
+                    sentence = str(error)
+            if sentence:
+                gathered.skip(sentence)
+                told.append(sentence)
+        return told
 
-    def look(self, views: Sequence[LoadedView]) -> list[Regions]:
-        """What the backbone sees in loaded views, which it looks at together."""
+    def look(self, batch: Batch) -> list[Regions]:
+        """What the backbone sees in the views of a batch that can be used."""
         self.backbone.to(self.fabric.device)
         with self.fabric.autocast():
-            return look(self.backbone, views, with_boxes=self.manifest.grid is None)
+            return look(self.backbone, batch, with_boxes=self.manifest.grid is None)
+
+
+def _unusable(batch: Batch) -> list[str]:
+    """Why images of a batch cannot be used."""
+    return [view for view in batch.views if isinstance(view, str)]
 
 
 def _portable(backbone: str) -> str:

@@ -1,13 +1,13 @@
 """Views of listed images, decoded in worker processes in the order that shards need them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from vlm.data.augmentation import RandomView, clean_view, seed_of
 from vlm.data.images import ImageGeometry, image_size
@@ -35,17 +35,35 @@ class LoadedView(NamedTuple):
     boxes: Tensor
 
 
+class Seen(NamedTuple):
+    """Where a view of a batch comes from.
+
+    Attributes:
+        size: (height, width) of the original in pixels.
+        crop: what the view shows of the original, x0 y0 x1 y1 in [0, 1].
+        boxes: how many of the batch's boxes are of this view.
+    """
+
+    size: tuple[int, int]
+    crop: tuple[float, float, float, float]
+    boxes: int
+
+
 class Batch(NamedTuple):
-    """Images that are looked at together.
+    """Images that are looked at together; few tensors, for each costs a descriptor on its way.
 
     Attributes:
         part: of the store that they belong to.
-        views: of the images; of one that cannot be used, the sentence that says why.
+        views: of the images, or of one that cannot be used the sentence that says why.
+        pixels: ``(B, 3, height, width)`` uint8, of those that can be used.
+        boxes: ``(n, 4)`` in [0, 1] of their views, one view's after the other's.
         last: whether the part ends here.
     """
 
     part: Part
-    views: list[LoadedView | str]
+    views: list[Seen | str]
+    pixels: Tensor
+    boxes: Tensor
     last: bool
 
 
@@ -90,21 +108,43 @@ class ViewLoader:
         placed = normalised(found, height=size[0], width=size[1], image_id=image_id)
         return LoadedView(pixels, size, crop, boxes_within(crop, torch.tensor(placed).view(-1, 4)))
 
-    def batches(self, parts: Iterable[Part], manifest: Manifest, *, workers: int) -> DataLoader:
+    def batch(self, rows: Sequence[int], view: int) -> Batch:
+        """One view of the images in some rows, here and now."""
+        items = []
+        for row in rows:
+            ask = _Ask(row, Part(view, 0), last=True)
+            items.append(_Views(self)[ask])
+        return together(items)
+
+    def batches(self, parts: Sequence[Part], manifest: Manifest, *, workers: int) -> DataLoader:
         """Parts of a store batch by batch; no batch reaches from one part into the next."""
-        asked: list[list[_Ask]] = []
-        for part in parts:
-            rows = manifest.rows(part.shard)
-            for first in range(rows.start, rows.stop, manifest.batch):
-                chunk = range(first, min(first + manifest.batch, rows.stop))
-                asked.append([_Ask(row, part, chunk.stop == rows.stop) for row in chunk])
         return DataLoader(
             _Views(self),
-            batch_sampler=asked,
+            batch_sampler=_Order(parts, manifest),
             num_workers=workers,
-            collate_fn=_together,
+            collate_fn=together,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+class _Order(Sampler[list[_Ask]]):
+    """What is asked for, batch by batch, made as it is needed."""
+
+    def __init__(self, parts: Sequence[Part], manifest: Manifest) -> None:
+        self._parts = parts
+        self._manifest = manifest
+
+    def __iter__(self) -> Iterator[list[_Ask]]:
+        batch = self._manifest.batch
+        for part in self._parts:
+            rows = self._manifest.rows(part.shard)
+            for first in range(rows.start, rows.stop, batch):
+                chunk = range(first, min(first + batch, rows.stop))
+                yield [_Ask(row, part, chunk.stop == rows.stop) for row in chunk]
+
+    def __len__(self) -> int:
+        batch, rows = self._manifest.batch, self._manifest.rows
+        return sum(-(-len(rows(part.shard)) // batch) for part in self._parts)
 
 
 class _Views(Dataset):
@@ -120,9 +160,16 @@ class _Views(Dataset):
             return ask, str(error)
 
 
-def _together(items: Sequence[tuple[_Ask, LoadedView | str]]) -> Batch:
-    ask = items[0][0]
-    return Batch(ask.part, [view for _, view in items], ask.last)
+def together(items: Sequence[tuple[_Ask, LoadedView | str]]) -> Batch:
+    """Loaded views to one batch."""
+    good = [view for _, view in items if not isinstance(view, str)]
+    views = [
+        view if isinstance(view, str) else Seen(view.size, view.crop, len(view.boxes))
+        for _, view in items
+    ]
+    pixels = torch.stack([view.pixels for view in good]) if good else torch.empty(0)
+    boxes = torch.cat([view.boxes for view in good]) if good else torch.empty(0, 4)
+    return Batch(items[0][0].part, views, pixels, boxes, items[0][0].last)
 
 
 def boxes_within(crop: tuple[float, float, float, float], boxes: Tensor) -> Tensor:

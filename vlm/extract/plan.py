@@ -1,7 +1,6 @@
 """The plan of an extraction: images, bytes and time, before anything is done."""
 
-import time
-from contextlib import suppress
+from time import perf_counter
 from typing import NamedTuple
 
 from vlm.data.store.manifest import shard_file
@@ -53,14 +52,14 @@ def plan(extraction: Extraction, *, workers: int = 0) -> Plan:
     """
     manifest, writer = extraction.manifest, extraction.writer
     left = sum(len(manifest.rows(part.shard)) for part in writer.missing())
-    total = manifest.images * manifest.views * _image_bytes(extraction)
+    total = manifest.views * _regions(extraction) * manifest.layout.region_bytes
     files = [shard_file(writer.folder, *part) for part in writer.parts()]
     done = sum(file.stat().st_size for file in files if file.is_file())
     place, free = existing(writer.folder), free_bytes(writer.folder)
-    if total - done > free:
+    if left and total - done > free:
         raise InputError(
-            f"the store needs {total - done:,} more bytes, the disk of {place} has {free:,} "
-            "free; make room, name another --output, or halve it by --dtype int8"
+            f"the store needs {in_words(total - done)} more, the disk of {place} has "
+            f"{in_words(free)} free; make room, name another --output, or halve it by --dtype int8"
         )
     rate = _rate(extraction, workers) if left else 0.0
     return Plan(manifest.images, manifest.views, left, total, free, rate)
@@ -68,26 +67,24 @@ def plan(extraction: Extraction, *, workers: int = 0) -> Plan:
 
 def _rate(extraction: Extraction, workers: int) -> float:
     """Views a second over the first images, the first pass not counted."""
-    loaded, start = [], time.perf_counter()
-    for row in range(min(extraction.manifest.batch, len(extraction.images))):
-        with suppress(InputError):  # told when its turn comes
-            loaded.append(extraction.loader.load(row, 0))
-    if not loaded:
+    rows, start = range(min(extraction.manifest.batch, extraction.manifest.images)), perf_counter()
+    batch = extraction.loader.batch(rows, 0)
+    images = len(batch.pixels)
+    if not images:
         return 0.0
-    decoding = (time.perf_counter() - start) / len(loaded)
-    extraction.look(loaded)
-    start = time.perf_counter()
-    extraction.look(loaded)
-    looking = (time.perf_counter() - start) / len(loaded)
+    decoding = (perf_counter() - start) / images
+    extraction.look(batch)
+    start = perf_counter()
+    extraction.look(batch)
+    looking = (perf_counter() - start) / images
     seconds = max(looking, decoding / workers) if workers else looking + decoding
     return extraction.fabric.world_size / seconds
 
 
-def _image_bytes(extraction: Extraction) -> int:
-    """Of one view of an image on the disk, at most."""
-    (rows, columns), boxes = extraction.backbone.grid, extraction.loader.boxes
-    most = max(map(len, boxes.values()), default=0) if boxes else 0
-    return (rows * columns + most) * extraction.manifest.layout.region_bytes
+def _regions(extraction: Extraction) -> int:
+    """Of one view of all images."""
+    (rows, columns), boxes = extraction.backbone.grid, extraction.loader.boxes or {}
+    return extraction.manifest.images * rows * columns + sum(map(len, boxes.values()))
 
 
 def _duration(seconds: float) -> str:

@@ -3,9 +3,10 @@
 import random
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
-from vlm.data.store import FeatureStore
+from vlm.data.store import NEW_INDEX, FeatureStore
 from vlm.errors import InputError
 from vlm.extract.extraction import Extraction
 from vlm.formats.ids import shown
@@ -44,6 +45,10 @@ def verify(
         InputError: naming shards that have changed, or images whose features differ.
     """
     manifest = store.manifest
+    if not store.index_is_whole():
+        raise InputError(
+            f"the index of store {store.path} changed since it was written; {NEW_INDEX}"
+        )
     parts = [(view, shard) for view in range(manifest.views) for shard in range(manifest.shards)]
     damaged = [
         f"view-{view}/{shard:06d}.bin" for view, shard in parts if not store.is_whole(view, shard)
@@ -67,13 +72,19 @@ def verify(
 
 
 def _error(extraction: Extraction, store: FeatureStore, row: int) -> float:
-    """The largest relative difference over the views of an image."""
+    """The largest relative difference over the views of an image, infinite if others."""
     worst = 0.0
     for view in range(store.manifest.views):
-        loaded = extraction.loader.load(row, view)
-        seen = torch.from_numpy(extraction.look([loaded])[0].features).float()
-        kept = store.batch([row], [view]).features[0].float()
-        if seen.shape != kept.shape:
+        batch = extraction.loader.batch([row], view)
+        told = batch.views[0]
+        if isinstance(told, str):
+            raise InputError(told)
+        seen, kept = extraction.look(batch)[0], store.batch([row], [view])
+        features, stored = torch.from_numpy(seen.features).float(), kept.features[0].float()
+        placed = seen.boxes is None or np.allclose(seen.boxes, kept.boxes[0], atol=1e-5)
+        same_crop = np.allclose(told.crop, store.crop(row, view), atol=1e-6)
+        if features.shape != stored.shape or not placed or not same_crop:
             return float("inf")
-        worst = max(worst, ((seen - kept).norm() / seen.norm().clamp(min=1e-12)).item())
+        error = (features - stored).norm() / features.norm().clamp(min=1e-12)
+        worst = max(worst, error.item())
     return worst

@@ -153,9 +153,12 @@ class FrozenBackbone(nn.Module):
         def look(model: nn.Module) -> Tensor:
             return self._map_of(model, image, normalised=self._normalised_output)
 
+        folded = fold_batch_norms(self._model, look)
+        if folded is self._model:
+            return self
         twin = copy.copy(self)
         twin.hash = self.hash
-        object.__setattr__(twin, "_model", fold_batch_norms(self._model, look))
+        object.__setattr__(twin, "_model", folded)
         return twin
 
     @cached_property
@@ -233,6 +236,7 @@ class FrozenBackbone(nn.Module):
             norm=normalised,
             output_fmt="NCHW",
             intermediates_only=True,
+            stop_early=True,
         )[-1]
 
     def _require_whole_patches(self) -> None:
@@ -254,8 +258,8 @@ class FrozenBackbone(nn.Module):
     @torch.no_grad()
     def _probe(self) -> tuple[bool, torch.Size]:
         """Looks at one grey image: whether the output can be normed, and its shape."""
-        image = torch.full((1, 3, *self.image_size), 0.5, device=self.mean.device)
         try:
+            image = torch.full((1, 3, *self.image_size), 0.5, device=self.mean.device)
             try:
                 return True, self._map(image, normalised=True).shape[1:]
             except AssertionError as error:  # Hiera has no norm for intermediates

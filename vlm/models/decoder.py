@@ -144,13 +144,31 @@ class TextDecoder(nn.Module):
             ``(B, C, L, D)``; position ``l`` has seen tokens 0..l alone. Positions of
             padding hold numbers without meaning.
         """
-        self._require_positions(tokens.shape[-1])
         packing = Packing.of(torch.ones_like(tokens, dtype=torch.bool) if real is None else real)
+        return self._read(packing, tokens, memory, packing.causal_mask())
+
+    def read(self, tokens: Tensor, memory: Memory, *, real: Tensor) -> Tensor:
+        """Reads whole sequences in both directions, as a question that is there already.
+
+        Args:
+            tokens: ``(B, C, L)`` ids, start token first, padding last.
+            memory: of the ``B`` images.
+            real: ``(B, C, L)``, False where the text is padding, which then costs nothing.
+
+        Returns:
+            ``(B, C, L, D)``; every position has seen all real tokens of its sequence.
+            Positions of padding hold numbers without meaning.
+        """
+        packing = Packing.of(real)
+        return self._read(packing, tokens, memory, packing.sequence_mask())
+
+    def _read(self, packing: Packing, tokens: Tensor, memory: Memory, mask: Tensor) -> Tensor:
+        """Sequences through all blocks, each place looking back where the mask lets it."""
+        self._require_positions(tokens.shape[-1])
         text = self._embed(packing.pack(tokens), packing.positions)
-        causal = packing.causal_mask()
         memory_mask = memory.mask[:, None, None, :]
         for block, key_values in zip(self.blocks, self.project(memory), strict=True):
-            text = block.look_back(text, causal)
+            text = block.look_back(text, mask)
             text = block.look_at_memory(text, key_values, memory_mask)
         return packing.unpack(self.output_norm(text))
 

@@ -54,5 +54,5 @@ class ImportedRegions(nn.Module):
         """
         raise InputError(
             f"this model reads regions that were imported as {self.name!r} and cannot look at "
-            "photos; give their store as data.store"
+            "photos; give their store by --data.store vlm.data.FeatureStore --data.store.path STORE"
         )

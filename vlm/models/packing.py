@@ -16,11 +16,13 @@ class Packing(NamedTuple):
         shape: ``(B, C, L)``.
         source: ``(B, P)``, which of its image's ``C * L`` positions a place holds.
         places: ``(B, C * L)``, the place of each position; 0 for those left out.
+        real: ``(B, C * L)``, True for the positions that were kept.
     """
 
     shape: torch.Size
     source: Tensor
     places: Tensor
+    real: Tensor
 
     @classmethod
     def of(cls, real: Tensor) -> "Packing":
@@ -29,7 +31,7 @@ class Packing(NamedTuple):
         longest = int(kept.sum(dim=1).max())
         source = kept.int().argsort(dim=1, descending=True, stable=True)[:, :longest]
         places = (kept.cumsum(dim=1) - 1).masked_fill(~kept, 0)
-        return cls(real.shape, source, places)
+        return cls(real.shape, source, places, kept)
 
     @property
     def positions(self) -> Tensor:
@@ -38,10 +40,19 @@ class Packing(NamedTuple):
 
     def causal_mask(self) -> Tensor:
         """``(B, 1, P, P)``, True where a place may look: at its own sequence, up to itself."""
+        earlier = self.source.unsqueeze(2) >= self.source.unsqueeze(1)
+        return self.sequence_mask() & earlier.unsqueeze(1)
+
+    def sequence_mask(self) -> Tensor:
+        """``(B, 1, P, P)``, True where a place may look: at all real places of its sequence.
+
+        Places that fill a row up look at themselves alone, so that no row is empty.
+        """
         sequence = self.source // self.shape[-1]
         same = sequence.unsqueeze(2) == sequence.unsqueeze(1)
-        earlier = self.source.unsqueeze(2) >= self.source.unsqueeze(1)
-        return (same & earlier).unsqueeze(1)
+        real = self.real.gather(1, self.source)
+        itself = torch.eye(real.shape[1], dtype=torch.bool, device=real.device)
+        return (same & real.unsqueeze(1) | itself).unsqueeze(1)
 
     def pack(self, tokens: Tensor) -> Tensor:
         """Tokens ``(B, C, L)`` as ``(B, P)``."""

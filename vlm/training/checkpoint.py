@@ -198,6 +198,11 @@ def check_backbone(backbone: FrozenBackbone | ImportedRegions, recipe: dict[str,
         )
 
 
+STORE_REMEDY = (
+    "give a store of that kind by --data.store vlm.data.FeatureStore --data.store.path STORE"
+)
+
+
 def check_boxes(store: FeatureStore | None, recipe: dict[str, Any]) -> None:
     """Holds the regions to be read against the kinds of regions a checkpoint was trained on.
 
@@ -208,7 +213,7 @@ def check_boxes(store: FeatureStore | None, recipe: dict[str, Any]) -> None:
     if bool(trained) != bool(given):
         without = "the checkpoint was trained on a grid alone, the store has boxes beside it"
         told = f"the checkpoint was trained on boxes beside the grid ({trained}), here are none"
-        raise InputError(f"{told if trained else without}; give a store of that kind as data.store")
+        raise InputError(f"{told if trained else without}; {STORE_REMEDY}")
 
 
 def load_backbone(

@@ -17,7 +17,7 @@ from vlm.cli.doctor.backbone import IMPORTED, examine_backbone, weight_file
 from vlm.cli.doctor.finding import Finding, fail, guarded, ok, refused, warn
 from vlm.cli.doctor.machine import room
 from vlm.cli.doctor.prepared import apart
-from vlm.cli.doctor.store import examine_store
+from vlm.cli.doctor.store import can_be_opened, examine_store
 from vlm.cli.login import has_wandb_login
 from vlm.data.augmentation import RandAugment
 from vlm.data.datamodules import CaptionData
@@ -52,8 +52,10 @@ def examine_config(files: Sequence[Path], *, full: bool) -> Iterator[Finding]:
     yield from (fail(subject, found, remedy) for found, remedy in misspelt)
     if misspelt:
         return
+    run = _run_of(files)
     if config.get("ckpt_path"):
-        yield fail(subject, "ckpt_path stands in it", "give it as --ckpt_path FILE")
+        told = warn if run else fail  # a run that was gone on with is gone on with once more
+        yield told(subject, "ckpt_path stands in it", "give it as --ckpt_path FILE")
     here = None
     if description:
         way_out = "give a folder as model.backbone.name local-dir:PATH"
@@ -75,7 +77,7 @@ def examine_config(files: Sequence[Path], *, full: bool) -> Iterator[Finding]:
     else:
         remedy = "give the config that it is laid over before it: --config FIRST --config THIS"
         yield fail(subject, "names no data", remedy)
-    yield from _output(subject, config)
+    yield _output(subject, config, run)
     accelerator = _of(config, "trainer", "accelerator")
     if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         place = f"{subject}, trainer.accelerator"
@@ -211,13 +213,16 @@ def _store(place: str, arguments: Tree, config: Tree, *, full: bool) -> Iterator
         return
     for finding in examine_store(path, full=full):
         yield finding._replace(subject=place)
-    FeatureStore(path, views=arguments.get("views", 1))
+    if can_be_opened(path):
+        FeatureStore(path, views=arguments.get("views", 1))
 
 
 def _opened(arguments: Tree) -> FeatureStore | None:
     """The store, if it can be had; why not is told elsewhere."""
+    path = Path(str(arguments.get("path")))
     try:
-        return FeatureStore(str(arguments.get("path")), views=arguments.get("views", 1))
+        whole = can_be_opened(path)
+        return FeatureStore(path, views=arguments.get("views", 1)) if whole else None
     except InputError:
         return None
 
@@ -270,13 +275,24 @@ def _folder_name(name: str) -> str:
     return Path(name.removeprefix(LOCAL_DIR)).name if name.startswith(LOCAL_DIR) else name
 
 
-def _output(subject: str, config: Tree) -> Iterator[Finding]:
+def _run_of(files: Sequence[Path]) -> Path | None:
+    """The folder of the run whose own config is among the files; None where none is."""
+    folders = [file.parent for file in files if file.name == "config.yaml"]
+    return next((folder for folder in folders if (folder / "checkpoints").is_dir()), None)
+
+
+def _output(subject: str, config: Tree, run: Path | None) -> Finding:
     """Where the run will write."""
     folder = Path(str(config.get("output") or "runs"))
     place = f"{subject}, output"
+    if run is not None and folder.resolve() == run.resolve():
+        there = sorted((run / "checkpoints").glob("*.ckpt"))
+        last = next((file for file in there if file.stem == "last"), there[0] if there else "FILE")
+        remedy = f"go on with it by --ckpt_path {last}, or give another --output"
+        return warn(place, f"{folder} holds a run already, this config's own", remedy)
     if config.get("output") and (folder / "checkpoints").exists():
-        yield fail(place, f"{folder} holds a run already", "give another --output")
-    elif folder.is_file():
-        yield fail(place, f"{folder} is a file", "give another --output")
-    else:
-        yield room(place, folder, remedy="give --output on another disk, or make room")
+        remedy = "give another --output, or go on with its checkpoint by --ckpt_path"
+        return fail(place, f"{folder} holds a run already", remedy)
+    if folder.is_file():
+        return fail(place, f"{folder} is a file", "give another --output")
+    return room(place, folder, remedy="give --output on another disk, or make room")

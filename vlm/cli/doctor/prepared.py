@@ -8,17 +8,24 @@ from vlm.cli.doctor.finding import Finding, fail, ok, refused, warn
 from vlm.data.images import check_images
 from vlm.data.sets.build import RECORD
 from vlm.data.sets.guard import refuse_shared
+from vlm.data.sets.places import ARCHIVES
 from vlm.errors import InputError
 from vlm.files import file_hash, read_json
 from vlm.formats.captions import CaptionSample, read_captions
 from vlm.formats.ids import shown
 
 AGAIN = "run the same vlm prepare again"
+# Where a run that is at work, or was stopped, keeps what is not whole yet.
+BEGUN = (ARCHIVES, "annotations/*.partial", "images/.*.partial", "images/*/*.partial")
 
 
 def is_prepared(folder: Path) -> bool:
     """Whether a folder is one, finished or not."""
-    return (folder / RECORD).is_file()
+    return (folder / RECORD).is_file() or _is_begun(folder)
+
+
+def _is_begun(folder: Path) -> bool:
+    return any(next(folder.glob(pattern), None) for pattern in BEGUN)
 
 
 def examine_prepared(folder: Path, *, full: bool) -> Iterator[Finding]:
@@ -31,6 +38,10 @@ def examine_prepared(folder: Path, *, full: bool) -> Iterator[Finding]:
     Raises:
         InputError: if record or splits cannot be read.
     """
+    if not (folder / RECORD).is_file():
+        told = "a data set that is unfinished, vlm prepare has begun it"
+        yield fail(folder, told, f"{AGAIN}, which goes on, unless one is at work")
+        return
     record = read_json(folder / RECORD)
     if not isinstance(record, dict) or "origins" not in record or "files" not in record:
         yield fail(folder, "vlm prepare was stopped before it was done", AGAIN)
@@ -84,6 +95,8 @@ def _photos(
     folder: Path, splits: Mapping[str, Sequence[CaptionSample]], *, full: bool, expected: bool
 ) -> Finding:
     if not expected:
+        if _is_begun(folder):
+            return warn(folder, "its photos are unfinished", AGAIN)
         remedy = "run vlm prepare without --only where training shall look at photos"
         return warn(folder, "its photos were not asked for", remedy)
     paths = [sample.path for samples in splits.values() for sample in samples]

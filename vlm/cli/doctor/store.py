@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from vlm.cli.doctor.finding import Finding, fail, ok, warn
-from vlm.data.store import FeatureStore
 from vlm.data.store.manifest import BEGUN, FINISHED, Manifest, parse_manifest, shard_file
-from vlm.data.store.shard import FOOTER_LENGTH, read_footer
-from vlm.data.store.writer import Part, StoreWriter
+from vlm.data.store.shard import FOOTER_LENGTH, matches_checksum, read_footer
+from vlm.data.store.writer import Part, StoreWriter, index_checksums
 from vlm.disk import in_words
 from vlm.errors import InputError
 from vlm.formats.ids import shown
+
+REIMPORT = "remove the store and run the same vlm import again"
+# A shard that is gone is made anew by the next run, one that is spoilt only once it is gone.
+GONE, SPOILT = ("missing", "without its checksum"), ("cut off", "changed")
 
 
 def is_store(folder: Path) -> bool:
@@ -20,35 +23,62 @@ def is_store(folder: Path) -> bool:
     return (folder / FINISHED).is_file() or (folder / BEGUN).is_file()
 
 
+def can_be_opened(folder: Path) -> bool:
+    """Whether a store is finished and its index is as it was written.
+
+    Raises:
+        InputError: if its manifest cannot be used.
+    """
+    if not (folder / FINISHED).is_file():
+        return False
+    _, found = parse_manifest(folder / FINISHED)
+    return (folder / "index").is_dir() and index_checksums(folder) == found.get("index")
+
+
 def examine_store(folder: Path, *, full: bool) -> Iterator[Finding]:
     """A store as far as one can tell without its backbone.
 
     Args:
         folder: of the store.
-        full: whether every byte is held against its checksum.
+        full: whether every byte of the shards is held against their checksums; the index, which
+            is small, always is.
 
     Raises:
-        InputError: if manifest or index cannot be used.
+        InputError: if the manifest cannot be used.
     """
     if not (folder / FINISHED).is_file():
         yield _unfinished(folder)
         return
     manifest, found = parse_manifest(folder / FINISHED)
+    skipped = found.get("skipped", [])
     writer = StoreWriter(folder, manifest)
     files = [shard_file(folder, *part) for part in writer.parts()]
     size = sum(file.stat().st_size for file in files if file.is_file())
-    whole = len(FeatureStore(folder))
+    whole = manifest.images - len(skipped)
     yield ok(folder, f"a store of {whole:,} images {_made_with(manifest)}; {in_words(size)}")
-    if found["skipped"]:
-        yield _skipped(folder, found["skipped"])
+    if skipped:
+        yield _skipped(folder, skipped)
+    if not can_be_opened(folder):
+        told = "its index is damaged or has changed since it was written"
+        yield fail(folder, told, _new_index(manifest))
     damage = _damage(folder, writer.parts(), manifest)
-    if not damage and writer.checksums() != found["checksums"]:
-        remedy = f"extract it again: vlm {_verb(manifest)} with another --output"
+    if not damage and writer.checksums() != found.get("checksums"):
+        remedy = f"make it again: vlm {_verb(manifest)} with another --output"
         yield fail(folder, "holds shards of another extraction than its manifest tells of", remedy)
         return
     if not damage and full:
         damage = _changed(folder, writer.parts())
     yield _shards(folder, damage, manifest, full=full)
+
+
+def _new_index(manifest: Manifest) -> str:
+    """How the index of a store is made anew; its shards tell all that stands in it."""
+    if _verb(manifest) == "import":
+        return REIMPORT
+    return (
+        f"rename its {FINISHED} to {BEGUN} and run the same vlm extract again, which makes the "
+        "index anew from the shards"
+    )
 
 
 def _verb(manifest: Manifest) -> str:
@@ -101,7 +131,7 @@ def _has_its_size(file: Path, images: int, manifest: Manifest) -> bool:
     """Whether a shard is as long as its own footer asks for."""
     try:
         footer = read_footer(file)
-    except InputError:
+    except (InputError, OverflowError):  # a length that no file has
         return False
     with file.open("rb") as stream:
         stream.seek(-FOOTER_LENGTH, 2)
@@ -114,9 +144,9 @@ def _changed(folder: Path, parts: Sequence[Part]) -> dict[str, str]:
     """The shards whose bytes are not those that were written; reads all of them."""
     from tqdm import tqdm
 
-    store = FeatureStore(folder)
     bar = tqdm(parts, desc="checksums", unit="shard", file=sys.stderr)
-    return {_name(part): "changed" for part in bar if not store.is_whole(*part)}
+    changed = [part for part in bar if not matches_checksum(shard_file(folder, *part))]
+    return {_name(part): "changed" for part in changed}
 
 
 def _shards(folder: Path, damage: dict[str, str], manifest: Manifest, *, full: bool) -> Finding:
@@ -125,8 +155,21 @@ def _shards(folder: Path, damage: dict[str, str], manifest: Manifest, *, full: b
         held = "their checksums" if full else "their sizes (--full reads all bytes)"
         return ok(folder, f"all {total} shards have {held}")
     told = shown([f"{name} is {reason}" for name, reason in damage.items()])
-    remedy = f"remove those files and run the same vlm {_verb(manifest)} again"
-    return fail(folder, f"of {total} shards {len(damage)} cannot be used: {told}", remedy)
+    return fail(
+        folder,
+        f"of {total} shards {len(damage)} cannot be used: {told}",
+        REIMPORT if _verb(manifest) == "import" else _new_shards(set(damage.values())),
+    )
+
+
+def _new_shards(reasons: set[str]) -> str:
+    """How shards are made anew; an extraction does so with those that are not there."""
+    again = "run the same vlm extract again, which makes them anew"
+    spoilt = [reason for reason in SPOILT if reason in reasons]
+    if not spoilt:
+        return again
+    which = "those files" if not reasons & {*GONE} else f"those that are {' or '.join(spoilt)}"
+    return f"remove {which} and {again}"
 
 
 def _name(part: Part) -> str:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from tempfile import mkdtemp
 
 import numpy as np
 
@@ -43,9 +44,10 @@ def store_features(
     """
     if folder.exists():
         raise InputError(f"{folder} is there already; remove it or give another --output")
-    partial = folder.with_name(f"{folder.name}.partial")
+    partial = folder
     try:
-        shutil.rmtree(partial, ignore_errors=True)  # of an import that was stopped
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(mkdtemp(prefix=f"{folder.name}.", suffix=".partial", dir=folder.parent))
         _write(iter(images), partial, name, identity, dtype)
         partial.rename(folder)
     except OSError as error:
@@ -54,7 +56,8 @@ def store_features(
             "another --output"
         ) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if partial != folder:
+            shutil.rmtree(partial, ignore_errors=True)
     return FeatureStore(folder)
 
 
@@ -68,7 +71,8 @@ def _write(
     ids: list[Id] = []
     files: list[str] = []
     width = 0
-    shard_file(folder, 0, 0).parent.mkdir(parents=True)
+    folder.chmod(0o755)  # as any other folder, not as a temporary one
+    shard_file(folder, 0, 0).parent.mkdir()
     while some := list(islice(images, SHARD)):
         width = some[0].features.shape[1]
         gathered = ShardWriter(Layout(dtype, width, None))
@@ -89,6 +93,8 @@ def _manifest(ids: list[Id], name: str, identity: str, dtype: str, width: int) -
         backbone=name,
         backbone_hash=identity,
         geometry="",
+        layer=-1,
+        pool=None,
         precision="as published",
         dtype=dtype,
         width=width,

@@ -8,6 +8,7 @@ from vlm.data.sets.entries import CaptionFiles, DataSet, QuestionFiles, Source
 from vlm.data.sets.splits import (
     Splits,
     captions_tree,
+    check_id_lists,
     check_splits,
     read_id_lists,
     read_karpathy,
@@ -74,6 +75,24 @@ def origins(entry: DataSet, output: Path, given: Sequence[Path]) -> list[Path]:
     questions = [name for row in entry.questions for name in row[:2] if name]
     names = [entry.splits or "", *(row.file for row in entry.captions), *questions]
     return [output / name for name in names if name]
+
+
+def check_given(entry: DataSet, given: Sequence[Path]) -> None:
+    """Holds the user's own splits against the table, before anything is fetched.
+
+    Args:
+        entry: of the table.
+        given: see :func:`origins`.
+
+    Raises:
+        InputError: if they are not those of this data set.
+    """
+    if _are_lists(given):
+        check_id_lists(given, entry.counts)
+    elif len(given) > 1:
+        raise InputError(f"expected one JSON file of splits, got {len(given)}; give the one to use")
+    elif given:
+        check_splits(read_karpathy(given[0], entry.folder), entry.counts, given[0].name)
 
 
 def needed(entry: DataSet, given: Sequence[Path], part: str | None) -> list[Source]:

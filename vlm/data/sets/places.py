@@ -10,7 +10,7 @@ from typing import NamedTuple
 from vlm.data.sets.entries import Source
 from vlm.data.sets.fetch import fetch, what_is_wrong
 from vlm.data.sets.photos import fetch_photos
-from vlm.data.sets.unpack import unpack, work_folder
+from vlm.data.sets.unpack import require_archive, unpack, work_folder
 from vlm.errors import InputError
 from vlm.files import read_json
 from vlm.formats.captions import read_captions
@@ -33,6 +33,8 @@ class Step(NamedTuple):
         archive: that lies in a folder.
         urls: that it is fetched from, where it is nowhere.
         begun: bytes, or photos, that an earlier run left.
+
+    A step with none of these waits for the user, who has to ask the owners.
     """
 
     source: Source
@@ -48,6 +50,27 @@ class Step(NamedTuple):
         if not self.urls or self.source.listed or self.source.size is None:
             return 0
         return max(self.source.size - self.begun, 0)
+
+    @property
+    def photos_to_fetch(self) -> int:
+        """Photos that come one by one; nobody publishes their bytes."""
+        listed = self.urls and self.source.listed
+        return sum(self.source.holds.values()) - self.begun if listed else 0
+
+    @property
+    def is_of_unknown_size(self) -> bool:
+        """Whether it is fetched and nobody publishes how large it is."""
+        return bool(self.urls) and self.source.size is None
+
+    @property
+    def waits(self) -> bool:
+        """Whether the user has to get it."""
+        return not (self.there or self.links or self.archive or self.urls)
+
+    def uses(self, folder: Path) -> bool:
+        """Whether it takes what it needs from a folder."""
+        paths = [*self.links.values(), *([self.archive] if self.archive else [])]
+        return any(path.is_relative_to(folder) for path in paths)
 
     @property
     def to_unpack(self) -> int:
@@ -69,9 +92,23 @@ def plan(
         mirrors: base addresses; where there are any, the official ones are not asked.
 
     Raises:
-        InputError: if a source is nowhere and has no address.
+        InputError: if a file of an archive's name cannot be that archive.
     """
     return [_step(source, output, folders, mirrors) for source in sources]
+
+
+def require_all(steps: Sequence[Step]) -> None:
+    """Holds that nothing waits for the user.
+
+    Raises:
+        InputError: telling where to ask for what.
+    """
+    for step in steps:
+        if step.waits:
+            raise InputError(
+                f"{step.source.name} is given only to those who ask at {step.source.form}; ask "
+                "there and name the folder that holds it, or its photos, as --from FOLDER"
+            )
 
 
 def bytes_needed(steps: Sequence[Step]) -> int:
@@ -114,19 +151,28 @@ def _step(source: Source, output: Path, folders: Sequence[Path], mirrors: Sequen
             return Step(source, links=links)
         for name in (source.name, source.name.removesuffix(".gz")):
             if (folder / name).is_file():
+                _refuse_at_sight(folder / name, source)
                 return Step(source, archive=folder / name)
     urls = tuple(f"{url.rstrip('/')}/{source.name}" for url in mirrors) or source.urls
-    if not urls:
-        raise InputError(
-            f"{source.name} is given only to those who ask at {source.form}; ask there and name "
-            "the folder that holds it, or its photos, as --from FOLDER"
-        )
     if source.listed:
         begun = sum(_photos(output / source.into / path) for path in source.holds)
     else:
         partial = output / ARCHIVES / f"{source.name}.partial"
         begun = partial.stat().st_size if partial.is_file() else 0
     return Step(source, urls=urls, begun=begun)
+
+
+def _refuse_at_sight(archive: Path, source: Source) -> None:
+    """Holds that a file may be an archive, as far as that is told without reading all of it."""
+    wrong = what_is_wrong(archive, _size_of(archive, source), None)
+    if wrong:
+        raise InputError(f"{archive} has {wrong}; remove it, fetch it again")
+    require_archive(archive)
+
+
+def _size_of(archive: Path, source: Source) -> int | None:
+    """What an archive must have; one that somebody took .gz off has another size."""
+    return source.size if archive.name == source.name else None
 
 
 def _unpacked(source: Source, folder: Path) -> dict[str, Path]:
@@ -187,8 +233,7 @@ def _unpack(step: Step, output: Path, bar: Bar) -> None:
         with bar(source.name, "B") as show:
             fetch(step.urls, archive, size=source.size, checksum=source.checksum, progress=show)
     else:
-        size = source.size if archive.name == source.name else None
-        wrong = what_is_wrong(archive, size, source.checksum)
+        wrong = what_is_wrong(archive, _size_of(archive, source), source.checksum)
         if wrong:
             raise InputError(f"{archive} has {wrong}; remove it, fetch it again")
     files = sum(photos or 1 for photos in source.holds.values())

@@ -65,7 +65,7 @@ def read_id_lists(files: Sequence[Path], texts: Iterable[CaptionSample]) -> Spli
         known |= dict.fromkeys(names, sample)
     splits: Splits = {}
     for file in files:
-        lines = [line.split() for line in read_text(file).splitlines() if line.strip()]
+        lines = _rows(file)
         strange = [line[0] for line in lines if _spelled(line) not in known]
         if strange:
             raise InputError(
@@ -75,6 +75,22 @@ def read_id_lists(files: Sequence[Path], texts: Iterable[CaptionSample]) -> Spli
         split = splits.setdefault(_split_of(file), [])
         split += [known[_spelled(line)] for line in lines]
     return splits
+
+
+def check_id_lists(files: Sequence[Path], counts: Mapping[str, int]) -> None:
+    """Holds lists against what is known of a data set before any of it is there.
+
+    Args:
+        files: see :func:`read_id_lists`.
+        counts: images that each split must have.
+
+    Raises:
+        InputError: if a name tells no split, or the lists are too short or too long.
+    """
+    found = dict.fromkeys(counts, 0)
+    for file in files:
+        found[_split_of(file)] += len(_rows(file))
+    _check_counts(found, counts, ", ".join(file.name for file in files))
 
 
 def read_texts(file: Path, folder: str) -> list[CaptionSample]:
@@ -112,12 +128,7 @@ def check_splits(splits: Splits, counts: Mapping[str, int], origin: str) -> None
     Raises:
         InputError: naming the numbers, or the images.
     """
-    found = {name: len(splits.get(name, ())) for name in counts}
-    if found != dict(counts):
-        raise InputError(
-            f"expected {_told(counts)} images in {origin}, got {_told(found)}; give the official "
-            "file of this data set"
-        )
+    _check_counts({name: len(splits.get(name, ())) for name in counts}, counts, origin)
     for name, samples in splits.items():
         if len({sample.image_id for sample in samples}) != len(samples):
             raise InputError(f"{origin} lists images of {name} twice; give the official file")
@@ -141,6 +152,19 @@ def captions_tree(samples: Iterable[CaptionSample], description: str) -> dict[st
             row = {"id": len(annotations) + 1, "image_id": sample.image_id, "caption": caption}
             annotations.append(row)
     return {"info": {"description": description}, "images": images, "annotations": annotations}
+
+
+def _rows(file: Path) -> list[list[str]]:
+    """The words of each line of a list."""
+    return [line.split() for line in read_text(file).splitlines() if line.strip()]
+
+
+def _check_counts(found: Mapping[str, int], counts: Mapping[str, int], origin: str) -> None:
+    if dict(found) != dict(counts):
+        raise InputError(
+            f"expected {_told(counts)} images in {origin}, got {_told(found)}; give the official "
+            "file of this data set"
+        )
 
 
 def _spelled(line: Sequence[str]) -> str:

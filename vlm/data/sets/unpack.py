@@ -73,6 +73,18 @@ def unpack(
         shutil.rmtree(work, ignore_errors=True)
 
 
+def require_archive(file: Path) -> None:
+    """Holds that a file begins or ends as an archive does; the rest is not read.
+
+    Raises:
+        InputError: if it does not.
+    """
+    with _told_by_name(file):
+        if not zipfile.is_zipfile(file):
+            with _Opened(file) as stream, tarfile.open(fileobj=stream, mode="r|"):
+                pass
+
+
 def work_folder(folder: Path, archive: str) -> Path:
     """Where an archive of that name is unpacked before it is moved to a folder."""
     return folder / f".{archive}.partial"

@@ -1,5 +1,6 @@
 """FeatureStore: region features of images, memory-mapped, with what they were made with."""
 
+import operator
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,11 +12,14 @@ from torch import Tensor
 from vlm.data.store.manifest import read_manifest, shard_file
 from vlm.data.store.names import NameTable
 from vlm.data.store.shard import REMEDY, Shard, checksum, matches_checksum
+from vlm.data.store.writer import index_checksums
 from vlm.errors import InputError
 from vlm.formats.ids import Id
 from vlm.regions import RegionFeatures, grid_boxes
 
-__all__ = ["FeatureStore"]
+__all__ = ["NEW_INDEX", "FeatureStore"]
+
+NEW_INDEX = "run the same vlm extract again, which makes it anew"
 
 
 class FeatureStore:
@@ -43,7 +47,9 @@ class FeatureStore:
         self.views = views
         folder = self._folder = Path(self.path)
         self.manifest, found = read_manifest(folder)
-        if not 1 <= views <= self.manifest.views:
+        if views < 1:
+            raise InputError(f"expected at least 1 view of store {path}, got {views}; raise it")
+        if views > self.manifest.views:
             raise InputError(
                 f"store {path} has {self.manifest.views} views, asked for {views}; extract it "
                 f"with --views {views} or ask for fewer"
@@ -54,11 +60,10 @@ class FeatureStore:
             self._sizes = np.load(index / "sizes.npy", mmap_mode="r")
             self._views = [_View(index, view) for view in range(self.manifest.views)]
         except (OSError, EOFError, ValueError) as error:
-            raise InputError(
-                f"the index of store {path} is damaged; run the same vlm extract again"
-            ) from error
+            raise InputError(f"the index of store {path} is damaged; {NEW_INDEX}") from error
         self._skipped = {entry["image_id"]: entry["reason"] for entry in found["skipped"]}
         self._grid = grid_boxes(*(self.manifest.grid or (1, 1)))
+        self._index = found["index"]
         self._shards: dict[tuple[int, int], Shard] = {}
 
     def __len__(self) -> int:
@@ -83,13 +88,23 @@ class FeatureStore:
         return _reopened, (self.path, self.views)
 
     def size(self, image_id: Id) -> tuple[int, int]:
-        """(height, width) of the original image in pixels, 0 where an import did not tell.
+        """(height, width) of the original image in pixels.
 
         Raises:
-            InputError: if the store has no such image.
+            InputError: if the store has no such image, or its import did not tell.
         """
         height, width = self._sizes[self.row(image_id)]
+        if not height:
+            raise InputError(
+                f"store {self.path} does not know the size of image {image_id!r}; import it with "
+                "--sizes COCO.json"
+            )
         return int(height), int(width)
+
+    def crop(self, row: int, view: int) -> tuple[float, float, float, float]:
+        """What a view shows of the original image, x0 y0 x1 y1 in [0, 1]."""
+        x0, y0, x1, y1 = self._views[view].crops[row].tolist()
+        return x0, y0, x1, y1
 
     def row(self, image_id: Id, file: str | None = None) -> int:
         """Where an image stands, by its id or else by the name of its file.
@@ -102,9 +117,12 @@ class FeatureStore:
         Raises:
             InputError: if the store has no such image, or another file under its id.
         """
+        image_id = image_id if isinstance(image_id, str) else operator.index(image_id)
         row = self._ids.find(image_id)
         if row is None and file is not None:
             row = self._files.find(file)
+        if row is None and file is not None:  # imports know an image by its name alone
+            row = self._ids.find(Path(file).stem)
         if row is None:
             raise InputError(
                 f"store {self.path} has no image {image_id!r}; extract one that has, "
@@ -114,7 +132,7 @@ class FeatureStore:
             why = self._skipped[self._ids[row]]
             raise InputError(f"store {self.path} has no features of image {image_id!r}: {why}")
         known = str(self._files[row])  # empty where an import did not tell
-        if file is not None and known and Path(known).name != Path(file).name:
+        if file is not None and known and not _same_file(known, file):
             raise InputError(
                 f"store {self.path} knows image {image_id!r} as {known}, not {file}; it was made "
                 "from other images"
@@ -160,6 +178,10 @@ class FeatureStore:
             boxes = _padded([sections[-2] for sections in images], max(counts))
             kinds = _padded([sections[-1] for sections in images], max(counts))
         return RegionFeatures(torch.from_numpy(features), boxes, mask, kinds)
+
+    def index_is_whole(self) -> bool:
+        """Whether all bytes of the index are those that were written."""
+        return index_checksums(self._folder) == self._index
 
     def is_whole(self, view: int, shard: int) -> bool:
         """Whether all bytes of a shard are those that were written; reads the whole file."""
@@ -215,6 +237,12 @@ class _View:
             if checksum(sections) != self._checksums[row]:
                 raise InputError(f"shard {file} has changed since it was written; {REMEDY}")
             self._checked[row] = True
+
+
+def _same_file(one: str, other: str) -> bool:
+    """Whether two relative names may be of one file: the shorter one ends the longer one."""
+    short, long = sorted((Path(one).parts, Path(other).parts), key=len)
+    return long[-len(short) :] == short
 
 
 def _padded(arrays: Sequence[NDArray], length: int) -> Tensor:

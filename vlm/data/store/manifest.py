@@ -20,6 +20,8 @@ class Manifest:
         backbone: what made the features: timm's name, or that of a published file.
         backbone_hash: of weights, layer and pooling; of an import the kind of file.
         geometry: how images were brought to the backbone, as text; empty for an import.
+        layer: whose map it is, as :class:`vlm.models.FrozenBackbone` counts.
+        pool: (rows, columns) that it was averaged down to; None where it was not.
         precision: that the backbone computed in.
         dtype: of the stored numbers, ``float16`` or ``int8``.
         width: of a region's features.
@@ -38,6 +40,8 @@ class Manifest:
     backbone: str
     backbone_hash: str
     geometry: str
+    layer: int
+    pool: tuple[int, int] | None
     precision: str
     dtype: str
     width: int
@@ -119,6 +123,6 @@ def parse_manifest(file: Path) -> tuple[Manifest, dict[str, Any]]:
     if not isinstance(tree, dict) or not names.keys() <= tree.keys():
         raise InputError(f"{file} is not the manifest of a store; extract it again")
     known: dict[str, Any] = {name: tree.pop(name) for name in names}
-    grid = known["grid"]
-    known["grid"] = None if grid is None else (grid[0], grid[1])
+    for name in ("grid", "pool"):  # JSON knows no tuples
+        known[name] = None if known[name] is None else tuple(known[name])
     return Manifest(**known), tree

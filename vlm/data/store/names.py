@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vlm.errors import InputError
 from vlm.formats.ids import Id
 
 
@@ -22,10 +23,11 @@ class NameTable:
     """
 
     def __init__(self, folder: Path, kind: str) -> None:
+        self._file = folder / f"{kind}.txt"
         self._hashes = _mapped(folder / f"{kind}_hashes.npy")
         self._rows = _mapped(folder / f"{kind}_rows.npy")
         self._ends = _mapped(folder / f"{kind}_ends.npy")
-        self._text = np.memmap(folder / f"{kind}.txt", np.uint8, "r")
+        self._text = np.memmap(self._file, np.uint8, "r")
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -33,7 +35,10 @@ class NameTable:
     def __getitem__(self, row: int) -> Id:
         """The name in a row; whole numbers and texts come back as what they were."""
         start = int(self._ends[row - 1]) if row else 0
-        return json.loads(self._text[start : int(self._ends[row])].tobytes())
+        try:
+            return json.loads(self._text[start : int(self._ends[row])].tobytes())
+        except (ValueError, IndexError) as error:
+            raise InputError(f"{self._file} is damaged; run the same vlm extract again") from error
 
     def __iter__(self) -> Iterator[Id]:
         return (self[row] for row in range(len(self)))

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from vlm.errors import InputError
 
 FOOTER_LENGTH = 8  # bytes of the number at a shard's end
 CODE_MAX = 127  # of 8-bit codes, which are symmetric
+SCALE_MAX = np.float16(515.5)  # the largest that keeps CODE_MAX times itself a 16-bit float
 
 
 class Layout(NamedTuple):
@@ -188,10 +190,7 @@ class Shard:
     """
 
     def __init__(self, file: Path, layout: Layout, regions: int) -> None:
-        try:
-            content = np.asarray(np.memmap(file, np.uint8, "r"))  # as a plain array: faster views
-        except (OSError, ValueError) as error:  # ValueError: an empty file
-            raise InputError(f"shard {file} is missing or empty; {REMEDY}") from error
+        content = _mapped(file)
         if len(content) < regions * layout.region_bytes + FOOTER_LENGTH:
             raise InputError(f"shard {file} is cut off at {len(content)} bytes; {REMEDY}")
         self.file = file
@@ -205,6 +204,22 @@ class Shard:
     def image(self, start: int, count: int) -> list[NDArray]:
         """The sections of an image, views into the map."""
         return [section[start : start + count] for section in self._sections]
+
+
+def _mapped(file: Path) -> NDArray[np.uint8]:
+    """The bytes of a file, mapped by torch: Python's own maps hold a descriptor each."""
+    try:
+        size = file.stat().st_size
+    except FileNotFoundError as error:
+        raise InputError(f"shard {file} is missing; run the same vlm extract again") from error
+    if not size:
+        raise InputError(f"shard {file} is empty; {REMEDY}")
+    try:
+        content = torch.from_file(str(file), shared=False, size=size, dtype=torch.uint8)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"shard {file} cannot be mapped ({reason}); make it readable") from error
+    return content.numpy()
 
 
 def _sections(layout: Layout, regions: int) -> list[tuple[type, tuple[int, ...]]]:
@@ -251,7 +266,7 @@ def quantise(features: NDArray[np.floating]) -> tuple[NDArray[np.int8], NDArray[
         codes ``(N, D)`` in [-127, 127] and scales ``(N,)``.
     """
     peaks = np.abs(features).max(axis=1, initial=0).astype(np.float32)
-    scales = (peaks / CODE_MAX).astype(np.float16)
+    scales = np.minimum((peaks / CODE_MAX).astype(np.float16), SCALE_MAX)
     divisors = scales.astype(np.float32)[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         codes = np.rint(np.where(divisors > 0, features / divisors, 0))

@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from vlm.data.store.manifest import (
 from vlm.data.store.names import NameTable
 from vlm.data.store.shard import read_footer
 from vlm.errors import InputError
+from vlm.files import file_hash
 from vlm.formats.ids import Id
 
 LOCK = ".lock"
@@ -54,22 +56,21 @@ class StoreWriter:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
         self.manifest = manifest
-        for name in (FINISHED, BEGUN):
-            if (folder / name).is_file():
-                found, _ = parse_manifest(folder / name)
-                if difference := found.difference(manifest):
-                    raise InputError(
-                        f"store {folder} was made with {difference}; give the same options and "
-                        "images, or another --output"
-                    )
-                return
-        if folder.exists() and not _is_empty(folder):
-            raise InputError(f"{folder} is there and no store; give another --output")
+        self._compare()
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do."""
-        return (self.folder / FINISHED).is_file() and not self.missing()
+        """Whether the manifest of a finished store is there."""
+        return (self.folder / FINISHED).is_file()
+
+    def is_complete(self) -> bool:
+        """Whether there is nothing to do: all shards are there and the index is whole.
+
+        Raises:
+            InputError: if it is another store that was finished here in the meantime.
+        """
+        self._compare()
+        return self.finished and not self.missing() and self._index_is_whole()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -90,15 +91,22 @@ class StoreWriter:
             yield
 
     def begin(self) -> None:
-        """Makes the folders and notes what is about to be made."""
-        for view in range(self.manifest.views):
-            (self.folder / f"view-{view}").mkdir(parents=True, exist_ok=True)
-        if not (self.folder / FINISHED).is_file():
+        """Notes what is about to be made, under the lock, and makes the folders.
+
+        Raises:
+            InputError: if somebody has begun another store here in the meantime.
+        """
+        self._compare()
+        for left in self.folder.rglob("*.partial"):  # of a run that was killed
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        if not self.finished:
             write_manifest(self.folder / BEGUN, self.manifest)
+        for view in range(self.manifest.views):
+            shard_file(self.folder, view, 0).parent.mkdir(parents=True, exist_ok=True)
 
     def missing(self) -> list[Part]:
         """The parts that are not there yet, views of one shard together."""
-        return [part for part in self.parts() if not shard_file(self.folder, *part).is_file()]
+        return [part for part in self.parts() if not self._is_there(part)]
 
     def finish(self, ids: Sequence[Id], files: Sequence[str]) -> None:
         """Writes the index from what all shards say, and the manifest last.
@@ -110,19 +118,54 @@ class StoreWriter:
         Raises:
             InputError: if a shard is missing or not whole.
         """
-        index = self.folder / "index"
-        index.mkdir(exist_ok=True)
+        skipped = self._write_index(ids, files)
+        found = {
+            "skipped": [{"image_id": ids[row], "reason": skipped[row]} for row in sorted(skipped)],
+            "checksums": self.checksums(),
+            "index": index_checksums(self.folder),
+        }
+        if self.finished and parse_manifest(self.folder / FINISHED)[1] != found:
+            raise InputError(
+                f"what store {self.folder} had lost came out otherwise when it was made anew; "
+                "images or this machine have changed, extract the store to another --output"
+            )
+        write_manifest(self.folder / FINISHED, self.manifest, found)
+        (self.folder / BEGUN).unlink(missing_ok=True)
+
+    def _write_index(self, ids: Sequence[Id], files: Sequence[str]) -> dict[int, str]:
+        """Puts an index in its place, whole or not at all; what was skipped, by row."""
+        index = self.folder / "index.partial"
+        index.mkdir()
         NameTable.write(index, "ids", ids)
         NameTable.write(index, "files", files)
         skipped: dict[int, str] = {}
         for view in range(self.manifest.views):
-            skipped |= self._index_view(view)
-        found = {
-            "skipped": [{"image_id": ids[row], "reason": skipped[row]} for row in sorted(skipped)],
-            "checksums": self.checksums(),
-        }
-        write_manifest(self.folder / FINISHED, self.manifest, found)
-        (self.folder / BEGUN).unlink(missing_ok=True)
+            skipped |= self._index_view(index, view)
+        shutil.rmtree(self.folder / "index", ignore_errors=True)
+        index.rename(self.folder / "index")
+        return skipped
+
+    def _index_is_whole(self) -> bool:
+        _, found = parse_manifest(self.folder / FINISHED)
+        return (self.folder / "index").is_dir() and found["index"] == index_checksums(self.folder)
+
+    def _compare(self) -> None:
+        """Holds the folder against the manifest."""
+        for name in (FINISHED, BEGUN):
+            if (self.folder / name).is_file():
+                found, _ = parse_manifest(self.folder / name)
+                if difference := found.difference(self.manifest):
+                    raise InputError(
+                        f"store {self.folder} was made with {difference}; give the same options "
+                        "and images, or another --output"
+                    )
+                return
+        if self.folder.exists() and not _is_empty(self.folder):
+            raise InputError(f"{str(self.folder)!r} exists and is no store; give another --output")
+
+    def _is_there(self, part: Part) -> bool:
+        file = shard_file(self.folder, *part)
+        return file.is_file() and file.with_suffix(".sha256").is_file()
 
     def checksums(self) -> str:
         """SHA-256 over the checksum lines of all shards, 16 hexadecimal digits."""
@@ -130,7 +173,7 @@ class StoreWriter:
         lines = [file.with_suffix(".sha256").read_bytes() for file in files]
         return hashlib.sha256(b"".join(lines)).hexdigest()[:16]
 
-    def _index_view(self, view: int) -> dict[int, str]:
+    def _index_view(self, index: Path, view: int) -> dict[int, str]:
         """Writes the arrays of a view; what was skipped in it, by row."""
         counts, checksums, sizes, crops = [], [], [], []
         skipped: dict[int, str] = {}
@@ -142,7 +185,6 @@ class StoreWriter:
             checksums += footer.checksums
             sizes += footer.sizes
             crops += footer.crops
-        index = self.folder / "index"
         np.save(index / f"regions-{view}.npy", np.cumsum([0, *counts]))
         np.save(index / f"checksums-{view}.npy", np.array(checksums, np.uint32))
         np.save(index / f"crops-{view}.npy", np.array(crops, np.float32))
@@ -155,6 +197,13 @@ class StoreWriter:
         return [Part(view, shard) for shard in shards for view in views]
 
 
+def index_checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file of a store's index, 16 hexadecimal digits."""
+    return {file.name: file_hash(file) for file in sorted((folder / "index").iterdir())}
+
+
 def _is_empty(folder: Path) -> bool:
     """Whether there is nothing in a folder but what an extraction that found no time left."""
-    return folder.is_dir() and all(path.name == LOCK for path in folder.iterdir())
+    if not folder.is_dir():
+        return False
+    return all(path.name == LOCK or path.suffix == ".partial" for path in folder.iterdir())

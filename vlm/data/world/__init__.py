@@ -1,4 +1,4 @@
-"""The built-in world: scenes to look at, drawn, told and masked, in endless supply."""
+"""The built-in world: scenes to look at, drawn, told, masked and asked about, without end."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,16 +8,21 @@ import numpy as np
 
 from vlm.data.world.captions import captions, described, main_object_right
 from vlm.data.world.draw import draw
+from vlm.data.world.facts import KINDS
 from vlm.data.world.layout import sample_portrait, sample_scene
+from vlm.data.world.questions import Question, ask
 from vlm.data.world.scene import Scene, SceneObject
 from vlm.data.world.write import write_split
 from vlm.errors import InputError
 
 __all__ = [
+    "KINDS",
     "SPLITS",
+    "Question",
     "Scene",
     "SceneObject",
     "World",
+    "ask",
     "captions",
     "described",
     "draw",
@@ -79,14 +84,16 @@ class World:
         *,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Writes splits in COCO's formats: images, captions and instance masks.
+        """Writes splits in COCO's and VQA v2's formats: images, captions, masks and questions.
 
         Image ids are unique across splits. Each image's entry also holds ``unseen`` and the
-        ``scene`` that `Scene.from_record` reads back.
+        ``scene`` that `Scene.from_record` reads back. The questions of a split are balanced
+        within it, so they depend on how many scenes it has.
 
         Args:
-            folder: gets ``images/`` and, for each split, ``captions_{split}.json`` and
-                ``instances_{split}.json``.
+            folder: gets ``images/`` and, for each split, ``captions_{split}.json``,
+                ``instances_{split}.json``, ``questions_{split}.json`` and
+                ``annotations_{split}.json``.
             splits: how many images of each split.
             progress: called after each image with how many of how many are written.
 

@@ -1,4 +1,4 @@
-"""Writes scenes to disk as COCO does: images, captions and instance masks."""
+"""Writes scenes to disk as COCO and VQA v2 do: images, captions, masks, questions, answers."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,12 +11,13 @@ from pycocotools import mask as rle
 
 from vlm.data.world.captions import captions
 from vlm.data.world.draw import draw
+from vlm.data.world.questions import Question, ask
 from vlm.data.world.scene import SHAPES, Scene
-from vlm.files import write_json
+from vlm.files import write_json, write_lines
 
 CATEGORIES = [{"id": number, "name": name} for number, name in enumerate(SHAPES, start=1)]
 JPEG_QUALITY = 95
-MOST = 10  # annotations an image can have; the last digit of an annotation's id counts them
+MOST = 10  # of a kind that an image can have; the last digit of an annotation's id counts them
 
 
 def write_split(
@@ -27,9 +28,9 @@ def write_split(
     first_id: int,
     written: Callable[[], None],
 ) -> None:
-    """Writes ``images/``, ``captions_{split}.json`` and ``instances_{split}.json``.
+    """Writes ``images/`` and the split's captions, instances, questions and annotations.
 
-    The two annotation files come last and whole, so where they are, the images are too.
+    The JSON files come last and whole, so where they are, the images are too.
 
     Args:
         folder: to write into; what it already has of that split is replaced.
@@ -40,17 +41,24 @@ def write_split(
     """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     images, told, instances = [], [], []
-    for index, scene in enumerate(scenes):
+    questions, answers = [], []
+    for index, (scene, asked) in enumerate(zip(scenes, ask(scenes), strict=True)):
         entry = _image_entry(first_id + index, f"{split}_{index:06d}.jpg", scene)
         pixels, masks = draw(scene)
         _save(Image.fromarray(pixels), folder / "images" / entry["file_name"])
         images.append(entry)
         told += _caption_entries(entry["id"], scene)
         instances += _instance_entries(entry["id"], scene, masks)
+        questions += _question_entries(entry["id"], asked)
+        answers += _answer_entries(entry["id"], asked)
         written()
     write_json(folder / f"captions_{split}.json", {"images": images, "annotations": told})
     tree = {"images": images, "annotations": instances, "categories": CATEGORIES}
     write_json(folder / f"instances_{split}.json", tree)
+    # On one line: ten answers to each question, indented, would take four times as long to write.
+    about = {"task_type": "Open-Ended", "data_subtype": split}
+    write_lines(folder / f"questions_{split}.json", [{**about, "questions": questions}])
+    write_lines(folder / f"annotations_{split}.json", [{**about, "annotations": answers}])
 
 
 def _save(picture: Image.Image, file: Path) -> None:
@@ -100,3 +108,36 @@ def _instance_entries(
         }
         annotations.append(annotation)
     return annotations
+
+
+def _question_entries(image_id: int, asked: Sequence[Question]) -> list[dict[str, Any]]:
+    return [
+        {"question_id": image_id * MOST + number, "image_id": image_id, "question": question.text}
+        for number, question in enumerate(asked)
+    ]
+
+
+def _answer_entries(image_id: int, asked: Sequence[Question]) -> list[dict[str, Any]]:
+    return [
+        {
+            "question_id": image_id * MOST + number,
+            "image_id": image_id,
+            "question_type": question.question_type,
+            "answer_type": question.answer_type,
+            "multiple_choice_answer": question.answer,
+            "answers": _ten_entries(question),
+        }
+        for number, question in enumerate(asked)
+    ]
+
+
+def _ten_entries(question: Question) -> list[dict[str, Any]]:
+    """Each person's answer; those who dissent are not sure."""
+    return [
+        {
+            "answer_id": person,
+            "answer": answer,
+            "answer_confidence": "yes" if answer == question.answer else "maybe",
+        }
+        for person, answer in enumerate(question.answers, start=1)
+    ]
