@@ -125,9 +125,8 @@ def test_a_damaged_index(store, name, damage, capsys):
     first, second, third = lines(capsys, 2, store)
     assert first.startswith(f"ok    {store}: a store of 45 images (3 views, ")
     assert second == (
-        f"fail  {store}: its index is damaged or has changed since it was written; rename its "
-        "manifest.json to extraction.json and run the same vlm extract again, which makes the "
-        "index anew from the shards"
+        f"fail  {store}: its index is damaged or has changed since it was written; run the same "
+        "vlm extract again, which makes the index anew from the shards"
     )
     assert third.startswith(f"ok    {store}: all 9 shards have their sizes")
 
@@ -149,7 +148,6 @@ def test_what_is_told_of_an_index_mends_it(store, gone, tiny_world, tiny_eyes, c
     else:
         (store / "index" / "ids.txt").write_bytes(b"[1, 2")
     assert "its index is damaged" in lines(capsys, 2, store, "--full")[1]
-    (store / "manifest.json").rename(store / "extraction.json")
     extract_again(store, tiny_world, tiny_eyes)
     capsys.readouterr()
     lines(capsys, 0, store, "--full")

@@ -75,10 +75,7 @@ def _new_index(manifest: Manifest) -> str:
     """How the index of a store is made anew; its shards tell all that stands in it."""
     if _verb(manifest) == "import":
         return REIMPORT
-    return (
-        f"rename its {FINISHED} to {BEGUN} and run the same vlm extract again, which makes the "
-        "index anew from the shards"
-    )
+    return "run the same vlm extract again, which makes the index anew from the shards"
 
 
 def _verb(manifest: Manifest) -> str:
