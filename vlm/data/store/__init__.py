@@ -64,6 +64,8 @@ class FeatureStore:
         self._skipped = {entry["image_id"]: entry["reason"] for entry in found["skipped"]}
         self._grid = grid_boxes(*(self.manifest.grid or (1, 1)))
         self._index = found["index"]
+        self._images_per_shard = self.manifest.shard
+        self._is_coded = self.manifest.dtype == "int8"
         self._shards: dict[tuple[int, int], Shard] = {}
 
     def __len__(self) -> int:
@@ -166,17 +168,18 @@ class FeatureStore:
         views = [0] * len(rows) if views is None else views
         images = [self._image(row, view) for row, view in zip(rows, views, strict=True)]
         counts = [len(sections[0]) for sections in images]
+        longest = max(counts)
         # numpy asks for huge pages, torch does not: half the time of a batch is page faults.
-        features = np.empty((len(rows), max(counts), self.manifest.width), np.float16)
-        for target, sections, count in zip(features, images, counts, strict=True):
-            self._decode(sections, target[:count])
-            target[count:] = 0
-        mask = torch.arange(max(counts)) < torch.tensor(counts)[:, None]
-        if self.manifest.grid is not None:
-            boxes, kinds = self._grid_boxes(rows, views), None
-        else:
-            boxes = _padded([sections[-2] for sections in images], max(counts))
-            kinds = _padded([sections[-1] for sections in images], max(counts))
+        features = np.empty((len(rows), longest, self.manifest.width), np.float16)
+        for target, sections in zip(features, images, strict=True):
+            self._decode(sections, target)
+        if self.manifest.grid is not None:  # then all images have the same number of regions
+            mask = torch.ones(len(rows), longest, dtype=torch.bool)
+            return RegionFeatures(torch.from_numpy(features), self._grid_boxes(rows, views), mask)
+        boxes, kinds = (
+            _padded([sections[place] for sections in images], longest) for place in (-2, -1)
+        )
+        mask = torch.arange(longest) < torch.tensor(counts)[:, None]
         return RegionFeatures(torch.from_numpy(features), boxes, mask, kinds)
 
     def index_is_whole(self) -> bool:
@@ -189,27 +192,32 @@ class FeatureStore:
 
     def _image(self, row: int, view: int) -> list[NDArray]:
         """The sections of one view of an image."""
-        number = row // self.manifest.shard
-        index = self._views[view]
-        rows = self.manifest.rows(number)
-        first = int(index.regions[rows.start])
-        shard = self._shards.get((view, number))
-        if shard is None:
-            total = int(index.regions[rows.stop]) - first
-            file = shard_file(self._folder, view, number)
-            shard = self._shards[view, number] = Shard(file, self.manifest.layout, total)
-        start = int(index.regions[row])
-        sections = shard.image(start - first, int(index.regions[row + 1]) - start)
-        index.check(row, sections, shard.file)
+        index, number = self._views[view], row // self._images_per_shard
+        shard = self._shards.get((view, number)) or self._open(view, number)
+        sections = shard.image(index.regions[row], index.regions[row + 1])
+        if not index.checked[row]:
+            index.check(row, sections, shard.file)
         return sections
 
+    def _open(self, view: int, number: int) -> Shard:
+        """Maps a shard, once."""
+        rows, regions = self.manifest.rows(number), self._views[view].regions
+        extent = range(int(regions[rows.start]), int(regions[rows.stop]))
+        file = shard_file(self._folder, view, number)
+        shard = self._shards[view, number] = Shard(file, self.manifest.layout, extent)
+        return shard
+
     def _decode(self, sections: list[NDArray], target: NDArray[np.float16]) -> None:
-        """The features of an image into ``(N, D)`` 16-bit floats."""
-        if self.manifest.dtype == "float16":
-            np.copyto(target, sections[0])
-        else:
+        """The features of an image into ``(N, D)`` 16-bit floats, zeros behind them."""
+        count = len(sections[0])
+        if count < len(target):
+            target[count:] = 0
+            target = target[:count]
+        if self._is_coded:
             codes, scales = (torch.from_numpy(section.copy()) for section in sections[:2])
             torch.from_numpy(target).copy_(codes).mul_(scales[:, None])
+        else:
+            np.copyto(target, sections[0])
 
     def _grid_boxes(self, rows: Sequence[int], views: Sequence[int]) -> Tensor:
         """``(B, N, 4)``: the cells of each view's grid, wherever in the image its crop lies."""
@@ -226,17 +234,21 @@ class _View:
     """The index of one view, memory-mapped, and which of its images were checked already."""
 
     def __init__(self, index: Path, view: int) -> None:
-        self.regions: NDArray[np.int64] = np.load(index / f"regions-{view}.npy", mmap_mode="r")
-        self.crops: NDArray[np.float32] = np.load(index / f"crops-{view}.npy", mmap_mode="r")
-        self._checksums = np.load(index / f"checksums-{view}.npy", mmap_mode="r")
-        self._checked = np.zeros(len(self._checksums), bool)
+        self.regions: NDArray[np.int64] = _mapped(index / f"regions-{view}.npy")
+        self.crops: NDArray[np.float32] = _mapped(index / f"crops-{view}.npy")
+        self._checksums: NDArray[np.uint32] = _mapped(index / f"checksums-{view}.npy")
+        self.checked = np.zeros(len(self._checksums), bool)
 
     def check(self, row: int, sections: list[NDArray], file: Path) -> None:
-        """Holds an image's bytes against their checksum, once."""
-        if not self._checked[row]:
-            if checksum(sections) != self._checksums[row]:
-                raise InputError(f"shard {file} has changed since it was written; {REMEDY}")
-            self._checked[row] = True
+        """Holds an image's bytes against their checksum."""
+        if checksum(sections) != self._checksums[row]:
+            raise InputError(f"shard {file} has changed since it was written; {REMEDY}")
+        self.checked[row] = True
+
+
+def _mapped(file: Path) -> NDArray:
+    """An array in a file, mapped; as a plain one, which is quicker to take views of."""
+    return np.asarray(np.load(file, mmap_mode="r"))
 
 
 def _same_file(one: str, other: str) -> bool:

@@ -131,14 +131,12 @@ class ShardWriter:
         parts = [
             array.tobytes() for section in zip(*self._sections, strict=True) for array in section
         ]
-        content = [*parts, footer, len(footer).to_bytes(FOOTER_LENGTH, "little")]
-        digest = hashlib.sha256()
+        content = b"".join([*parts, footer, len(footer).to_bytes(FOOTER_LENGTH, "little")])
+        digest = hashlib.sha256(content)
         partial = file.with_suffix(".partial")
         try:
             with partial.open("wb") as stream:
-                for part in content:
-                    digest.update(part)
-                    stream.write(part)
+                stream.write(content)  # at once, so that the system may keep it in large pages
                 stream.flush()
                 os.fsync(stream.fileno())
             # First the checksum, then the shard: whoever finds a shard finds its checksum.
@@ -183,27 +181,34 @@ class Shard:
     Args:
         file: of the shard.
         layout: of the store.
-        regions: ``R``, of all its images.
+        regions: of its images among those of the view.
 
     Raises:
         InputError: if the file is missing or shorter than its arrays.
     """
 
-    def __init__(self, file: Path, layout: Layout, regions: int) -> None:
+    def __init__(self, file: Path, layout: Layout, regions: range) -> None:
         content = _mapped(file)
-        if len(content) < regions * layout.region_bytes + FOOTER_LENGTH:
+        if len(content) < len(regions) * layout.region_bytes + FOOTER_LENGTH:
             raise InputError(f"shard {file} is cut off at {len(content)} bytes; {REMEDY}")
         self.file = file
+        self._first = regions.start
         self._sections: list[NDArray] = []
         start = 0
-        for dtype, shape in _sections(layout, regions):
+        for dtype, shape in _sections(layout, len(regions)):
             end = start + np.dtype(dtype).itemsize * int(np.prod(shape))
             self._sections.append(content[start:end].view(dtype).reshape(shape))
             start = end
 
-    def image(self, start: int, count: int) -> list[NDArray]:
-        """The sections of an image, views into the map."""
-        return [section[start : start + count] for section in self._sections]
+    def image(self, start: int, stop: int) -> list[NDArray]:
+        """The sections of an image, views into the map.
+
+        Args:
+            start: of its regions among those of the view.
+            stop: behind the last of them.
+        """
+        first = self._first
+        return [section[start - first : stop - first] for section in self._sections]
 
 
 def _mapped(file: Path) -> NDArray[np.uint8]:
