@@ -35,6 +35,7 @@ NOISE = (
     r"Be aware that when using `ckpt_path`, callbacks",
     r"The '.*dataloader' does not have many workers",
     r"The number of training batches",
+    r"It is recommended to use `self.log\(.*sync_dist=True\)`",  # scores are gathered already
     r"Starting from v1.9.0, `tensorboardX`",
     r"Experiment logs directory .* exists and is not empty",
 )

@@ -145,7 +145,7 @@ class TextDecoder(nn.Module):
             padding hold numbers without meaning.
         """
         packing = Packing.of(torch.ones_like(tokens, dtype=torch.bool) if real is None else real)
-        return self._read(packing, tokens, memory, packing.causal_mask())
+        return self._through_blocks(packing, tokens, memory, packing.causal_mask())
 
     def read(self, tokens: Tensor, memory: Memory, *, real: Tensor) -> Tensor:
         """Reads whole sequences in both directions, as a question that is there already.
@@ -160,9 +160,11 @@ class TextDecoder(nn.Module):
             Positions of padding hold numbers without meaning.
         """
         packing = Packing.of(real)
-        return self._read(packing, tokens, memory, packing.sequence_mask())
+        return self._through_blocks(packing, tokens, memory, packing.sequence_mask())
 
-    def _read(self, packing: Packing, tokens: Tensor, memory: Memory, mask: Tensor) -> Tensor:
+    def _through_blocks(
+        self, packing: Packing, tokens: Tensor, memory: Memory, mask: Tensor
+    ) -> Tensor:
         """Sequences through all blocks, each place looking back where the mask lets it."""
         self._require_positions(tokens.shape[-1])
         text = self._embed(packing.pack(tokens), packing.positions)
