@@ -1,6 +1,7 @@
 """The laws of the house: imports go down only, --help is light, files stay small."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -108,3 +109,16 @@ def test_the_trees_are_those_that_there_are():
     files = {path.name for path in inside if len(path.parts) == 2 and path.parts[0] != "decoding"}
     assert names_of(readme) == rooms | {"vlm", "configs", "scripts", "tests"}
     assert whole == rooms | inner | files | {"vlm"}
+
+
+def test_no_placeholder_is_left_in_a_page():
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    assert len(pages) >= 6
+    for file in pages:
+        assert "@@" not in file.read_text(), f"{file.name} has a placeholder"
+
+
+def test_pages_that_are_linked_are_there():
+    for file in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\(([^)#:]+)\)", file.read_text()):
+            assert (file.parent / link).exists(), f"{file.name} links {link}"

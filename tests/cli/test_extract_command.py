@@ -53,6 +53,12 @@ def test_a_folder_to_a_store(arguments, tmp_path, capsys):
     assert "all there already" in capsys.readouterr().out
 
 
+def test_a_backbone_may_be_a_folder(arguments, tiny_eyes, tmp_path):
+    arguments[arguments.index("--backbone") + 1] = tiny_eyes.removeprefix("local-dir:")
+    assert main(arguments) == 0
+    assert FeatureStore(tmp_path / "store").manifest.backbone.startswith("local-dir:eyes")
+
+
 def test_a_dry_run_writes_nothing(arguments, tmp_path, capsys):
     assert main([*arguments, "--dry-run"]) == 0
     assert "9 to look at" in capsys.readouterr().out

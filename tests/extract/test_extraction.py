@@ -179,10 +179,14 @@ def test_killed_at_any_instant_it_ends_with_the_same_bytes(tmp_path, photos):
         assert content(output) == whole
 
 
-def test_a_lost_or_cut_shard_is_made_again(tmp_path, backbone, photos):
+@pytest.mark.parametrize("left", [None, 0, 100, -1])
+def test_a_lost_or_cut_shard_is_made_again(tmp_path, backbone, photos, left):
     whole = content(extraction(photos, tmp_path / "s", backbone).run()._folder)
-    (tmp_path / "s/view-0/000001.bin").unlink()
-    (tmp_path / "s/view-0/000001.sha256").unlink()
+    shard = tmp_path / "s/view-0/000001.bin"
+    if left is None:
+        shard.unlink()
+    else:
+        shard.write_bytes(shard.read_bytes()[:left])
     extraction(photos, tmp_path / "s", backbone).run()
     assert content(tmp_path / "s") == whole
 

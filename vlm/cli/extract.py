@@ -63,7 +63,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--images", type=Path, required=True, help="a folder, COCO JSON or JSON lines")
     add("--folder", type=Path, help="that image names in a file are relative to; else looked for")
-    add("--backbone", required=True, help="timm's name, or local-dir:PATH")
+    add("--backbone", required=True, help="timm's name, or a folder in timm's local-dir layout")
     add("--weights", help="a file of the backbone's weights")
     add("--random-weights", action="store_true", help="of the backbone, for trials")
     add("--image-size", type=int, nargs="+", help="pixels a side, or height width")
@@ -102,8 +102,9 @@ def _extraction(options: argparse.Namespace, fabric: "Fabric") -> "Extraction":
     boxes = _boxes(options, images)
     if options.random_weights:
         torch.manual_seed(options.seed)  # the same in every process, and when it goes on
+    is_folder = Path(options.backbone, "config.json").is_file()
     backbone = FrozenBackbone(
-        options.backbone,
+        f"local-dir:{options.backbone}" if is_folder else options.backbone,
         weights=options.weights,
         pretrained=not options.random_weights,
         image_size=_one_or_two("--image-size", options.image_size),

@@ -158,7 +158,7 @@ def read_footer(file: Path) -> Footer:
             length = int.from_bytes(stream.read(), "little")
             stream.seek(-FOOTER_LENGTH - length, os.SEEK_END)
             return Footer(**json.loads(stream.read(length)))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, OverflowError) as error:
         raise InputError(f"shard {file} is not whole; {REMEDY}") from error
 
 

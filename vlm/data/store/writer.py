@@ -164,8 +164,14 @@ class StoreWriter:
             raise InputError(f"{str(self.folder)!r} exists and is no store; give another --output")
 
     def _is_there(self, part: Part) -> bool:
+        """Whether a shard is there with its checksum, and not cut off."""
         file = shard_file(self.folder, *part)
-        return file.is_file() and file.with_suffix(".sha256").is_file()
+        if not (file.is_file() and file.with_suffix(".sha256").is_file()):
+            return False
+        try:
+            return len(read_footer(file).counts) == len(self.manifest.rows(part.shard))
+        except InputError:
+            return False
 
     def checksums(self) -> str:
         """SHA-256 over the checksum lines of all shards, 16 hexadecimal digits."""
