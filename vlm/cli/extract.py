@@ -4,7 +4,7 @@ import argparse
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,7 @@ def _extract(options: argparse.Namespace, fabric: "Fabric") -> None:
     from vlm.extract.plan import plan
     from vlm.extract.verification import verify
 
-    extraction = _extraction(options, fabric)
+    extraction = _in_all(fabric, lambda: _extraction(options, fabric))
     workers = _workers(options, fabric)
     extraction.in_turn(
         lambda: print(f"{options.output}: {plan(extraction, workers=workers)}", flush=True)
@@ -56,6 +56,24 @@ def _extract(options: argparse.Namespace, fabric: "Fabric") -> None:
             f"verified: {done.shards} shards by checksum, {done.images} images looked at again, "
             f"largest difference {done.error:.1e} of a vector's length"
         )
+
+
+def _in_all(fabric: "Fabric", make: Callable[[], "Extraction"]) -> "Extraction":
+    """What every process makes; where one could not, all of them hear why."""
+    from torch import distributed
+
+    made, told = None, ""
+    try:
+        made = make()
+    except InputError as error:
+        told = str(error)
+    sentences = [told]
+    if fabric.world_size > 1:
+        sentences = [""] * fabric.world_size
+        distributed.all_gather_object(sentences, told)
+    if any(sentences) or made is None:
+        raise InputError(next(sentence for sentence in sentences if sentence))
+    return made
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

@@ -112,8 +112,9 @@ class Extraction:
                 the store cannot be written, or is being written by somebody else. All shards
                 that were finished stay.
         """
-        writer = self.writer
-        if writer.is_complete():
+        writer, complete = self.writer, []
+        self.in_turn(lambda: complete.append(writer.is_complete()))
+        if self.fabric.broadcast(complete) == [True]:
             return FeatureStore(writer.folder, views=self.manifest.views)
         with ExitStack() as stack:
             self.in_turn(lambda: self._begin(stack))
