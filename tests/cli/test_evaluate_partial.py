@@ -133,3 +133,14 @@ def test_counts_are_shown_whole(folder, capsys):
     (folder / "references.json").write_text(references({key: ["a dog"] for key in range(4)}))
     assert evaluate("--metrics", "ROUGE-L") == 0
     assert "vocabulary 12000," in capsys.readouterr().out
+
+
+def test_results_without_references_are_left_out_and_counted(folder, capsys):
+    rows = json.loads((folder / "results.json").read_text())
+    extra = [{"image_id": 99, "caption": "a cow"}]
+    (folder / "results.json").write_text(json.dumps(rows + extra))
+    assert evaluate("--partial") == 0
+    assert "results.json: 1 left out, not in the references: 99\n" in capsys.readouterr().err
+    (folder / "results.json").write_text(json.dumps(rows))
+    assert evaluate("--partial") == 0
+    assert "left out" not in capsys.readouterr().err

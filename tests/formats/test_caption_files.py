@@ -288,3 +288,20 @@ def test_real_captions_are_read(shared, data, split, photos, each):
 def test_real_files_of_other_kinds_are_told(shared, file, reason):
     with pytest.raises(InputError, match=f"{reason}, not a COCO captions file; expected 'images'"):
         read_captions(shared / "data" / file, IMAGES)
+
+
+def test_captions_name_their_image_in_any_spelling(tmp_path):
+    tree = {
+        "images": [{"id": 42, "file_name": "a.jpg"}, {"id": 7, "file_name": "b.jpg"}],
+        "annotations": [
+            {"id": 1, "image_id": "42", "caption": "a dog"},
+            {"id": 2, "image_id": 7, "caption": "a cat"},
+            {"id": 3, "image_id": "000000000042", "caption": "a brown dog"},
+        ],
+    }
+    file = tmp_path / "captions.json"
+    file.write_text(json.dumps(tree | {"annotations": tree["annotations"][:2]}))
+    assert [sample.captions for sample in read_captions(file, tmp_path)] == [("a dog",), ("a cat",)]
+    file.write_text(json.dumps(tree))
+    with pytest.raises(InputError, match=r"id 42 is given in two spellings"):
+        read_captions(file, tmp_path)

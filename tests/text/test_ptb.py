@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vlm.errors import InputError
 from vlm.text.ptb import _lex, _lex_chunk, tokenize
 from vlm.text.ptb_rules import beyond_a_space, plain_line
 
@@ -231,3 +232,12 @@ def test_a_plain_word_is_what_the_rules_make_of_it(chunk: str):
 def test_a_plain_line_holds_nothing_beyond_a_space(caption: str, following: str):
     if plain_line().match(caption):
         assert not beyond_a_space().search(f"{' '.join(caption.split())}\n{following}\n")
+
+
+def test_what_is_no_list_of_captions_is_told():
+    with pytest.raises(InputError, match=r"^expected a list of captions, got the text 'a dog'; gi"):
+        tokenize("a dog")
+    with pytest.raises(
+        InputError, match=r"^expected text as caption, got None; write one or leave"
+    ):
+        tokenize(["a dog", None])

@@ -1,6 +1,7 @@
 """Which ids an evaluation scores: all, those of a split, or the part that has both sides."""
 
 import json
+import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,6 +41,9 @@ class Selection(NamedTuple):
             _refuse_missing(results, kind, wanted, written, otherwise=part)
             if self.split is None:
                 _refuse_foreign(results, kind, written, listed, otherwise=part)
+        elif self.split is None and (foreign := [key for key in written if key not in listed]):
+            told = f"{len(foreign)} left out, not in the {_lists(kind)}: {shown(foreign)}"
+            print(f"{results}: {told}", file=sys.stderr)
         kept = {key: written[key] for key in wanted if key in written}
         if not kept:
             raise InputError(f"{results} has none of the ids to score; check that the files fit")
@@ -133,8 +137,12 @@ def _refuse_foreign(
 ) -> None:
     foreign = [key for key in ids if key not in listed]
     if foreign:
-        lists = "references" if kind is CAPTIONS else "questions"
         raise InputError(
-            f"{file} has {kind.key} {shown(foreign)}, which the {lists} do not list; "
+            f"{file} has {kind.key} {shown(foreign)}, which the {_lists(kind)} do not list; "
             f"remove them{otherwise}"
         )
+
+
+def _lists(kind: Kind) -> str:
+    """What lists the ids to score."""
+    return "references" if kind is CAPTIONS else "questions"

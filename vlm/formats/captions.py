@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from vlm.errors import InputError
 from vlm.files import read_json, read_lines
 from vlm.formats.fields import brief, is_text, records
-from vlm.formats.ids import Id, as_id, refuse_doubles, shown
+from vlm.formats.ids import Id, as_id, as_listed, refuse_doubles, shown
 from vlm.formats.kinds import CAPTIONS, require_kind
 
 COCO_FORM = "expected 'images' with id and file_name, 'annotations' with image_id and caption"
@@ -81,6 +81,11 @@ def _captions(file: Path, tree: Any, keys: list[Id]) -> dict[Id, list[str]]:
     refuse_doubles(file, "annotation", (number for number in numbers if number is not None))
     captions: dict[Id, list[str]] = {key: [] for key in keys}
     absent = [key for key in dict.fromkeys(about) if key not in captions]
+    if absent:  # perhaps only in another spelling, "42" for 42
+        listed = as_listed({key: key for key in dict.fromkeys(about)}, keys)
+        spelled = {given: key for key, given in listed.items()}
+        about = [spelled[key] for key in about]
+        absent = [key for key in dict.fromkeys(about) if key not in captions]
     if absent:
         raise InputError(
             f"{file} has captions for image {shown(absent)}, which it does not list; "

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
 
+from vlm.errors import InputError
 from vlm.text.ptb_rules import beyond_a_space, plain_line, plain_word, rules, straightened
 
 # The evaluation also lists -LRB- and its kin, but in capitals, which no lower-cased token has. The
@@ -61,10 +62,21 @@ def tokenize(captions: Sequence[str]) -> list[list[str]]:
 
     Returns:
         The tokens of each caption. A token can hold U+00A0, for a space within it (``22 3/4``).
+
+    Raises:
+        InputError: if there is one text in place of a list of them, or a caption that is none.
     """
+    if isinstance(captions, str):
+        raise InputError(
+            f"expected a list of captions, got the text {captions[:60]!r}; give [text]"
+        )
     tokens = []
     following = ""
     for caption in reversed(captions):
+        if not isinstance(caption, str):
+            raise InputError(
+                f"expected text as caption, got {caption!r}; write one or leave it out"
+            )
         chunks = caption.split()
         tokens.append(_read(caption, chunks, following))
         following = chunks[0] if chunks else following
