@@ -2,11 +2,10 @@
 
 import json
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from served import Server, serve
+from preparing import ran, refused
 from ten_photos import (
     ARCHIVES,
     COUNTS,
@@ -38,24 +37,6 @@ def coco(monkeypatch, tmp_path) -> DataSet:
     monkeypatch.setattr("vlm.data.sets.fetch.time.sleep", lambda seconds: None)
     monkeypatch.chdir(tmp_path)
     return entry
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serve() as running:
-        running.files |= {f"/m/{name}": content for name, content in ARCHIVES.items()}
-        yield running
-
-
-def ran(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert main(["prepare", *arguments]) == 0
-    return capsys.readouterr().out
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert main(["prepare", *arguments]) == 2
-    (sentence,) = [line for line in capsys.readouterr().err.splitlines() if "vlm: error: " in line]
-    return sentence.partition("vlm: error: ")[2]
 
 
 def test_coco_from_nothing_over_cut_connections(server, capsys):

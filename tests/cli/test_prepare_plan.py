@@ -1,11 +1,9 @@
 """The plan of ``vlm prepare``: what it cannot know it says, and what cannot be is refused in it."""
 
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from served import Server, serve
 from ten_photos import ARCHIVES, COUNTS, SPLITS, name_of, photo, small
 
 from vlm.cli import main
@@ -27,13 +25,6 @@ def coco(monkeypatch) -> None:
     entry = SETS["coco"]
     entry = entry._replace(sources=tuple(map(small, entry.sources)), counts=COUNTS)
     monkeypatch.setitem(SETS, "coco", entry)
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serve() as running:
-        running.files |= {f"/m/{name}": content for name, content in ARCHIVES.items()}
-        yield running
 
 
 def planned(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:

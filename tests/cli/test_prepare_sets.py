@@ -3,14 +3,13 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from served import Server, serve
-from ten_photos import ARCHIVES, TRAIN, photo, small, snapshot, zipped
+from preparing import ran, refused
+from ten_photos import TRAIN, photo, small, snapshot, zipped
 
-from vlm.cli import main, prepare
+from vlm.cli import prepare
 from vlm.data import CaptionData
 from vlm.data.sets.entries import CaptionFiles, DataSet, QuestionFiles, Source
 from vlm.data.sets.sources import SETS
@@ -22,24 +21,6 @@ def _in_a_folder_of_its_own(monkeypatch, tmp_path):
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr("vlm.data.sets.fetch.time.sleep", lambda seconds: None)
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serve() as running:
-        running.files |= {f"/m/{name}": content for name, content in ARCHIVES.items()}
-        yield running
-
-
-def ran(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert main(["prepare", *arguments]) == 0
-    return capsys.readouterr().out
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert main(["prepare", *arguments]) == 2
-    (sentence,) = [line for line in capsys.readouterr().err.splitlines() if "vlm: error: " in line]
-    return sentence.partition("vlm: error: ")[2]
 
 
 def test_nocaps(server, capsys, monkeypatch):

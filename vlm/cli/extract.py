@@ -2,9 +2,8 @@
 
 import argparse
 import os
-import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,13 +34,14 @@ def main(verb: str, arguments: Sequence[str]) -> None:
 
 def _extract(options: argparse.Namespace, fabric: "Fabric") -> None:
     from vlm.extract.plan import plan
+    from vlm.extract.together import in_all, in_turn
     from vlm.extract.verification import verify
 
-    extraction = _in_all(fabric, lambda: _extraction(options, fabric))
+    extraction = in_all(fabric, lambda: _extraction(options, fabric))
     workers = _workers(options, fabric)
-    extraction.in_turn(
-        lambda: print(f"{options.output}: {plan(extraction, workers=workers)}", flush=True)
-    )
+    told = in_turn(fabric, lambda: plan(extraction, workers=workers))
+    if fabric.is_global_zero:
+        print(f"{options.output}: {told}", flush=True)
     if options.dry_run:
         return
     store = extraction.run(workers=workers, skip_corrupt=options.skip_corrupt)
@@ -56,24 +56,6 @@ def _extract(options: argparse.Namespace, fabric: "Fabric") -> None:
             f"verified: {done.shards} shards by checksum, {done.images} images looked at again, "
             f"largest difference {done.error:.1e} of a vector's length"
         )
-
-
-def _in_all(fabric: "Fabric", make: Callable[[], "Extraction"]) -> "Extraction":
-    """What every process makes; where one could not, all of them hear why."""
-    from torch import distributed
-
-    made, told = None, ""
-    try:
-        made = make()
-    except InputError as error:
-        told = str(error)
-    sentences = [told]
-    if fabric.world_size > 1:
-        sentences = [""] * fabric.world_size
-        distributed.all_gather_object(sentences, told)
-    if any(sentences) or made is None:
-        raise InputError(next(sentence for sentence in sentences if sentence))
-    return made
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -179,11 +161,16 @@ def _boxes(
 
 
 def _by_number(images: "list[ListedImage]", found: "dict[Id, list[Box]]") -> "dict[Id, list[Box]]":
-    """Boxes of a folder's images that the file knows by the number in their name alone."""
+    """Boxes of a folder's images that the file knows by the number that their name is."""
+    from vlm.data.imports.imported import image_id_of
     from vlm.formats.ids import shown
 
-    numbers = {image.image_id: _number(image.name) for image in images}
-    known = {key: number for key, number in numbers.items() if key not in found and number in found}
+    numbers = {image.image_id: image_id_of(Path(image.name).name) for image in images}
+    known = {
+        key: number
+        for key, number in numbers.items()
+        if isinstance(number, int) and key not in found and number in found
+    }
     claims = Counter(known.values())
     if doubled := [key for key, number in known.items() if claims[number] > 1]:
         raise InputError(
@@ -191,12 +178,6 @@ def _by_number(images: "list[ListedImage]", found: "dict[Id, list[Box]]") -> "di
             "a COCO file with their ids, and give it as --images"
         )
     return {key: found[number] for key, number in known.items()}
-
-
-def _number(name: str) -> int:
-    """The number that a file name is, as 42.jpg and COCO_val2014_000000000042.jpg are; else -1."""
-    told = re.fullmatch(r"(?:COCO_(?:train|val|test)20\d\d_)?(\d+)", Path(name).stem)
-    return int(told[1]) if told else -1
 
 
 def _origin(options: argparse.Namespace) -> str:
@@ -211,15 +192,14 @@ def _fabric(options: argparse.Namespace) -> "Fabric":
     """Lightning's engine, launched; on accelerators in bfloat16 where they have it."""
     from datetime import timedelta
 
-    import torch
     from lightning.fabric import Fabric
     from lightning.fabric.strategies.ddp import DDPStrategy
 
-    gpu = options.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    from vlm.cli.accelerator import has_bf16, is_gpu
+
     devices, nodes = (1, 1) if options.dry_run else (options.devices, options.nodes)
-    if not gpu and devices > (os.cpu_count() or 1):
+    if not is_gpu(options.accelerator) and devices > (os.cpu_count() or 1):
         raise InputError(f"--devices {devices} is more than this machine's cores; give fewer")
-    bf16 = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
     # A process may be done hours before the slowest one.
     together = DDPStrategy(timeout=timedelta(days=7)) if devices * nodes > 1 else "auto"
     try:
@@ -228,7 +208,7 @@ def _fabric(options: argparse.Namespace) -> "Fabric":
             devices=devices,
             num_nodes=nodes,
             strategy=together,
-            precision="bf16-mixed" if bf16 else "32-true",
+            precision="bf16-mixed" if has_bf16(options.accelerator) else "32-true",
         )
     except (ValueError, RuntimeError) as error:  # Lightning's MisconfigurationException is one
         told = str(error).splitlines()[0]

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 
+from vlm.cli.accelerator import has_bf16
 from vlm.cli.login import has_wandb_login
 from vlm.cli.parser import OneSentenceParser, sentence_within
 from vlm.cli.precedence import lowest_config, refuse_changes, refuse_lost_average
@@ -184,7 +184,7 @@ class TrainerCLI(LightningCLI):
             )
         if self.content is not None:
             refuse_lost_average(self.content, config.trainer.callbacks or [])
-        if config.trainer.precision is None and _has_bf16(config.trainer.accelerator):
+        if config.trainer.precision is None and has_bf16(config.trainer.accelerator):
             config.trainer.precision = "bf16-mixed"
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
@@ -268,12 +268,3 @@ def _keep_wandb_quiet(loggers: Any, folder: Path) -> None:
         os.environ["WANDB_MODE"] = "offline"
         folder.mkdir(parents=True, exist_ok=True)
         print(f"wandb: no login found, so this run stays offline under {folder / 'wandb'}")
-
-
-def _has_bf16(accelerator: str) -> bool:
-    """Whether the run will be on a GPU that computes in bfloat16; a CPU never does unasked."""
-    return (
-        accelerator in ("auto", "gpu", "cuda")
-        and torch.cuda.is_available()
-        and torch.cuda.is_bf16_supported(including_emulation=False)
-    )

@@ -1,13 +1,12 @@
 """Extraction: what a store shall hold, what that costs, and the work itself."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lightning.fabric import Fabric
-from torch import distributed
 from tqdm import tqdm
 
 from vlm.data.augmentation import RandomView
@@ -19,6 +18,7 @@ from vlm.data.store.writer import Part, StoreWriter
 from vlm.errors import InputError
 from vlm.extract.loading import Batch, ViewLoader
 from vlm.extract.looking import geometry_of, look
+from vlm.extract.together import gathered, in_all, in_turn
 from vlm.formats.detections import Box
 from vlm.formats.ids import Id
 from vlm.formats.image_list import ListedImage
@@ -39,8 +39,7 @@ class Extraction:
         output: folder of the store.
         dtype: of the stored numbers: ``float16``, or ``int8`` with a scale a region.
         views: of each image; view 0 is the clean one.
-        augmentation: of the other views.
-        seed: of the other views.
+        seed: of the other views, which :class:`vlm.data.augmentation.RandomView` makes.
         boxes: by id, in pixels of the original images; with them regions are the cells of the
             grid and then the boxes.
         boxes_origin: of the boxes, for the manifest.
@@ -59,7 +58,6 @@ class Extraction:
         *,
         dtype: str = "float16",
         views: int = 1,
-        augmentation: RandomView = RandomView(),  # noqa: B008  frozen
         seed: int = 0,
         boxes: Mapping[Id, Sequence[Box]] | None = None,
         boxes_origin: str = "",
@@ -73,6 +71,7 @@ class Extraction:
                 "expected at least 1 view, batches of at least 1 image, and float16 or int8, got "
                 f"views={views}, batch_size={batch_size}, dtype={dtype}"
             )
+        augmentation = RandomView()
         self.images = images
         self.backbone = backbone.folded()
         self.fabric = fabric or Fabric(devices=1)
@@ -112,41 +111,32 @@ class Extraction:
                 the store cannot be written, or is being written by somebody else. All shards
                 that were finished stay.
         """
-        writer, complete = self.writer, []
-        self.in_turn(lambda: complete.append(writer.is_complete()))
-        if self.fabric.broadcast(complete) == [True]:
+        fabric, writer = self.fabric, self.writer
+        if in_turn(fabric, writer.is_complete):
             return FeatureStore(writer.folder, views=self.manifest.views)
         with ExitStack() as stack:
-            self.in_turn(lambda: self._begin(stack))
+            in_turn(fabric, lambda: self._begin(stack))
             missing = self._agreed()
             complaints, failure = [], None
             try:
-                complaints = self._work(missing, workers, skip_corrupt=skip_corrupt)
+                with self._telling():
+                    complaints = self._work(missing, workers, skip_corrupt=skip_corrupt)
             except Exception as error:  # told in every process, or the others would wait for ever
                 failure = error
             self._refuse_together(complaints, failure)
-            ids, names = [i.image_id for i in self.images], [i.name for i in self.images]
-            self.in_turn(lambda: writer.finish(ids, names))
+            in_turn(fabric, self._finish)
         return FeatureStore(writer.folder, views=self.manifest.views)
 
     def _begin(self, stack: ExitStack) -> None:
-        stack.enter_context(self.writer.lock())
-        self.writer.begin()
+        with self._telling():
+            stack.enter_context(self.writer.lock())
+            self.writer.begin()
 
-    def in_turn(self, act: Callable[[], None]) -> None:
-        """The first process acts, and all of them hear if it could not.
-
-        Raises:
-            InputError: in all of them, if the first one's was raised or it could not write.
-        """
-        told = ""
-        if self.fabric.is_global_zero:
-            try:
-                act()
-            except (InputError, OSError) as error:
-                told = self._sentence(error)
-        if told := self.fabric.broadcast(told):
-            raise InputError(told)
+    def _finish(self) -> None:
+        with self._telling():
+            self.writer.finish(
+                [image.image_id for image in self.images], [image.name for image in self.images]
+            )
 
     def _agreed(self) -> list[Part]:
         """The missing parts of this process: all views of every n-th shard.
@@ -156,16 +146,19 @@ class Extraction:
         """
         fabric = self.fabric
         first: Manifest = fabric.broadcast(self.manifest)
-        difference = first.difference(self.manifest)
-        told = (
-            f"the first process has {difference} of process {fabric.global_rank}; give all the same"
-        )
-        self._refuse_together([], InputError(told) if difference else None)
-        missing: list[Part] = fabric.broadcast(self.writer.missing())
+        in_all(fabric, lambda: self._require_equal(first))
+        missing = in_turn(fabric, self.writer.missing)
         shards = sorted({part.shard for part in missing})
         mine = set(shards[fabric.global_rank :: fabric.world_size])
         self._left = sum(len(self.manifest.rows(part.shard)) for part in missing)
         return [part for part in missing if part.shard in mine]
+
+    def _require_equal(self, first: Manifest) -> None:
+        if difference := first.difference(self.manifest):
+            rank = self.fabric.global_rank
+            raise InputError(
+                f"the first process has {difference} of process {rank}; give all the same"
+            )
 
     def _refuse_together(self, complaints: list[str], failure: Exception | None) -> None:
         """What went wrong in any process goes wrong in all, in the same words.
@@ -173,26 +166,27 @@ class Extraction:
         Raises:
             InputError: if anything did; in the process of an error that nobody foresaw, that.
         """
-        parts = [(complaints, "" if failure is None else self._sentence(failure))]
-        if self.fabric.world_size > 1:
-            mine, parts = parts[0], [([], "")] * self.fabric.world_size
-            distributed.all_gather_object(parts, mine)
-        if failure is not None and not isinstance(failure, InputError | OSError):
+        told = "" if failure is None else str(failure)
+        if failure is not None and not isinstance(failure, InputError):
+            told = f"process {self.fabric.global_rank} failed: {failure!r}"
+        parts = gathered(self.fabric, (complaints, told))
+        if failure is not None and not isinstance(failure, InputError):
             raise failure
         if sentences := [sentence for _, sentence in parts if sentence]:
             raise InputError(sentences[0])
         every = [complaint for part, _ in parts for complaint in part]
         refuse(every, images=len(self.images), origin=ORIGIN)
 
-    def _sentence(self, error: Exception) -> str:
-        if isinstance(error, InputError):
-            return str(error)
-        if not isinstance(error, OSError):
-            return f"process {self.fabric.global_rank} failed: {error!r}"
-        return (
-            f"store {self.writer.folder} cannot be written ({error.strerror or error}); make room "
-            "or mend that, and run the same command again: what is finished stays"
-        )
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Within it, a store that cannot be written is told in one sentence."""
+        try:
+            yield
+        except OSError as error:
+            raise InputError(
+                f"store {self.writer.folder} cannot be written ({error.strerror or error}); make "
+                "room or mend that, and run the same command again: what is finished stays"
+            ) from error
 
     def _work(self, parts: Sequence[Part], workers: int, *, skip_corrupt: bool) -> list[str]:
         """Looks at this process's parts and writes each when it is whole.

@@ -110,11 +110,8 @@ class ViewLoader:
 
     def batch(self, rows: Sequence[int], view: int) -> Batch:
         """One view of the images in some rows, here and now."""
-        items = []
-        for row in rows:
-            ask = _Ask(row, Part(view, 0), last=True)
-            items.append(_Views(self)[ask])
-        return together(items)
+        views = _Views(self)
+        return together([views[_Ask(row, Part(view, 0), last=True)] for row in rows])
 
     def batches(self, parts: Sequence[Part], manifest: Manifest, *, workers: int) -> DataLoader:
         """Parts of a store batch by batch; no batch reaches from one part into the next."""

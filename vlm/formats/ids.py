@@ -44,6 +44,11 @@ def _spelled(key: Hashable) -> str:
     return text if plain else json.dumps(text)[:LONGEST]
 
 
+def who_has(what: str, ids: Sequence[Hashable]) -> str:
+    """The beginning of a sentence about some: ``image 7 has``, ``images 7, 9 have``."""
+    return f"{what} {shown(ids)} has" if len(ids) == 1 else f"{what}s {shown(ids)} have"
+
+
 def refuse_doubles(origin: Path, what: str, ids: Iterable[Hashable]) -> None:
     """Holds that no id comes twice.
 

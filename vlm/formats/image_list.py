@@ -7,7 +7,10 @@ from typing import NamedTuple
 from vlm.errors import InputError
 from vlm.files import read_json
 from vlm.formats.captions import read_captions
-from vlm.formats.ids import Id, is_id, refuse_doubles
+from vlm.formats.fields import records
+from vlm.formats.ids import Id, refuse_doubles
+
+FORM = "expected COCO JSON with 'images' of id and file_name, or JSON lines (.jsonl)"
 
 
 class ListedImage(NamedTuple):
@@ -57,18 +60,9 @@ def _of_coco(file: Path) -> Iterator[tuple[Id, str]]:
     tree = read_json(file)
     images = tree.get("images") if isinstance(tree, dict) else None
     if not isinstance(images, list) or not images:
-        raise InputError(
-            f"{file} lists no images; expected COCO JSON with 'images', or JSON lines (.jsonl)"
-        )
-    for place, image in enumerate(images):
-        row = image if isinstance(image, dict) else {}
-        image_id, name = row.get("id"), row.get("file_name")
-        if not is_id(image_id) or not isinstance(name, str) or not name:
-            raise InputError(
-                f"{file}: image {place} of 'images' is {str(image)[:60]}; "
-                "expected an id and a file_name"
-            )
-        yield image_id, name
+        raise InputError(f"{file} lists no images; {FORM}")
+    rows = records(file, tree, "images", form=FORM)
+    yield from zip(rows.ids("id"), rows.texts("file_name"), strict=True)
 
 
 def _folder_near(file: Path, name: str) -> Path:

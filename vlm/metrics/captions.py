@@ -7,7 +7,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from vlm.errors import InputError
-from vlm.formats.ids import shown
+from vlm.formats.ids import who_has
 from vlm.metrics import java
 from vlm.metrics.bleu import bleu
 from vlm.metrics.cider import DocumentFrequencies, cider, cider_d
@@ -218,6 +218,4 @@ def _check_captions(
 
 def _refuse(images: Sequence[Hashable], problem: str) -> None:
     if images:
-        names = shown([repr(image) for image in images])
-        who = f"image {names} has" if len(images) == 1 else f"images {names} have"
-        raise InputError(f"{who} {problem}")
+        raise InputError(f"{who_has('image', [repr(image) for image in images])} {problem}")

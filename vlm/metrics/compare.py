@@ -14,7 +14,7 @@ import numpy as np
 
 from vlm import __version__
 from vlm.errors import InputError
-from vlm.formats.ids import shown
+from vlm.formats.ids import who_has
 from vlm.metrics.bleu import bleu_from_statistics, bleu_statistics
 from vlm.metrics.captions import SCORES
 from vlm.metrics.cider import cider, cider_d
@@ -240,5 +240,4 @@ def _check_runs(runs: Runs[ImageId], references: Mapping[ImageId, Sequence[str]]
 
 def _refuse(images: Sequence[Hashable], problem: str) -> None:
     if images:
-        who = f"image {images[0]} has" if len(images) == 1 else f"images {shown(images)} have"
-        raise InputError(f"{who} {problem}")
+        raise InputError(f"{who_has('image', images)} {problem}")

@@ -18,7 +18,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from vlm.errors import InputError
 from vlm.files import file_hash, read_text
-from vlm.formats.ids import shown
+from vlm.formats.ids import shown, who_has
 from vlm.text.singular import singular
 
 ImageId = TypeVar("ImageId", bound=Hashable)
@@ -184,9 +184,9 @@ def chair(
         raise InputError("there are no captions to look for objects in; give at least one")
     bare = [image for image in captions if image not in objects]
     if bare:
-        who = f"image {bare[0]} has" if len(bare) == 1 else f"images {shown(bare)} have"
         raise InputError(
-            f"{who} a caption but no entry in the instances; give the instances of all images"
+            f"{who_has('image', bare)} a caption but no entry in the instances; give the instances "
+            "of all images"
         )
     _check_classes(captions, objects, synonyms)
     mentioned = {image: synonyms.mentions(caption) for image, caption in captions.items()}

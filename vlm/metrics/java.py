@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from vlm.errors import InputError
-from vlm.formats.ids import shown
+from vlm.formats.ids import who_has
 
 Tokens = Sequence[str]
 
@@ -169,8 +169,7 @@ def _require(
         )
     bare = [str(image) for image, captions in enumerate(references) if not captions]
     if bare:
-        who = f"image {bare[0]} has" if len(bare) == 1 else f"images {shown(bare)} have"
-        raise InputError(f"{who} no references: give each one or leave it out")
+        raise InputError(f"{who_has('image', bare)} no references: give each one or leave it out")
     if reason := missing(metric):
         raise InputError(f"{metric} cannot be computed here: {reason}")
 

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from vlm.errors import InputError
-from vlm.formats.ids import shown
+from vlm.formats.ids import who_has
 
 ImageId = TypeVar("ImageId", bound=Hashable)
 QuestionId = TypeVar("QuestionId", bound=Hashable)
@@ -189,5 +189,4 @@ def _check(answers: Mapping[QuestionId, str], labels: Mapping[QuestionId, str]) 
 
 def _refuse(what: str, ids: Sequence[Hashable], problem: str) -> None:
     if ids:
-        who = f"{what} {ids[0]} has" if len(ids) == 1 else f"{what}s {shown(ids)} have"
-        raise InputError(f"{who} {problem}")
+        raise InputError(f"{who_has(what, ids)} {problem}")

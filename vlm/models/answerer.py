@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vlm.errors import InputError
+from vlm.models.captioner import require_one_width
 from vlm.models.decoder import TextDecoder
 from vlm.models.encoder import BlindEncoder, Memory, RegionEncoder
 from vlm.regions import RegionFeatures
@@ -58,11 +58,7 @@ class QuestionAnswerer(nn.Module):
         dropout: float = 0.3,
     ) -> None:
         super().__init__()
-        if encoder.width != decoder.width:
-            raise InputError(
-                "encoder and decoder must have one width, "
-                f"got encoder.width={encoder.width}, decoder.width={decoder.width}"
-            )
+        require_one_width(encoder, decoder)
         self.encoder = encoder
         self.decoder = decoder
         self.answers = answers

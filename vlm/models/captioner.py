@@ -10,6 +10,19 @@ from vlm.models.encoder import BlindEncoder, Memory, RegionEncoder
 from vlm.regions import RegionFeatures
 
 
+def require_one_width(encoder: RegionEncoder | BlindEncoder, decoder: TextDecoder) -> None:
+    """Holds that a decoder can look at an encoder's memory.
+
+    Raises:
+        InputError: if the memory's width is not the decoder's.
+    """
+    if encoder.width != decoder.width:
+        raise InputError(
+            "encoder and decoder must have one width, "
+            f"got encoder.width={encoder.width}, decoder.width={decoder.width}"
+        )
+
+
 class Captioner(nn.Module):
     """Writes about regions: encode once, then read captions or write new ones.
 
@@ -23,11 +36,7 @@ class Captioner(nn.Module):
 
     def __init__(self, encoder: RegionEncoder | BlindEncoder, decoder: TextDecoder) -> None:
         super().__init__()
-        if encoder.width != decoder.width:
-            raise InputError(
-                "encoder and decoder must have one width, "
-                f"got encoder.width={encoder.width}, decoder.width={decoder.width}"
-            )
+        require_one_width(encoder, decoder)
         self.encoder = encoder
         self.decoder = decoder
 

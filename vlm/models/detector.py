@@ -84,8 +84,8 @@ class Detector(nn.Module):
             for part, image in zip(best, images, strict=True)
         ]
 
-    def train(self, mode: bool = True) -> "Detector":  # noqa: FBT001, FBT002
-        """Stays as it is: batch norms and dropout never train."""
+    def train(self, mode: bool = True) -> "Detector":  # noqa: FBT001, FBT002  torch's signature
+        """Stays as it is: a detector that trains gives losses in place of boxes."""
         del mode
         return super().train(mode=False)
 

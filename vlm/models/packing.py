@@ -41,18 +41,21 @@ class Packing(NamedTuple):
     def causal_mask(self) -> Tensor:
         """``(B, 1, P, P)``, True where a place may look: at its own sequence, up to itself."""
         earlier = self.source.unsqueeze(2) >= self.source.unsqueeze(1)
-        return self.sequence_mask() & earlier.unsqueeze(1)
+        return (self._same_sequence() & earlier).unsqueeze(1)
 
     def sequence_mask(self) -> Tensor:
         """``(B, 1, P, P)``, True where a place may look: at all real places of its sequence.
 
         Places that fill a row up look at themselves alone, so that no row is empty.
         """
-        sequence = self.source // self.shape[-1]
-        same = sequence.unsqueeze(2) == sequence.unsqueeze(1)
         real = self.real.gather(1, self.source)
         itself = torch.eye(real.shape[1], dtype=torch.bool, device=real.device)
-        return (same & real.unsqueeze(1) | itself).unsqueeze(1)
+        return (self._same_sequence() & real.unsqueeze(1) | itself).unsqueeze(1)
+
+    def _same_sequence(self) -> Tensor:
+        """``(B, P, P)``, True between places of one sequence."""
+        sequence = self.source // self.shape[-1]
+        return sequence.unsqueeze(2) == sequence.unsqueeze(1)
 
     def pack(self, tokens: Tensor) -> Tensor:
         """Tokens ``(B, C, L)`` as ``(B, P)``."""

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import timm
@@ -83,5 +83,5 @@ def _cached(name: str) -> Path | None:
         if isinstance(found, str):
             return Path(found)
     home = Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch")
-    fetched = home / "hub" / "checkpoints" / os.path.basename(str(url or ""))  # noqa: PTH119
+    fetched = home / "hub" / "checkpoints" / PurePosixPath(str(url or "")).name
     return fetched if fetched.is_file() else None

@@ -8,7 +8,7 @@ from typing import Any
 from vlm.cli.doctor.finding import Finding, fail, ok, warn
 from vlm.data.store.manifest import BEGUN, FINISHED, Manifest, parse_manifest, shard_file
 from vlm.data.store.shard import FOOTER_LENGTH, matches_checksum, read_footer
-from vlm.data.store.writer import Part, StoreWriter, index_checksums
+from vlm.data.store.writer import Part, StoreWriter, index_is_whole
 from vlm.disk import in_words
 from vlm.errors import InputError
 from vlm.formats.ids import shown
@@ -31,8 +31,7 @@ def can_be_opened(folder: Path) -> bool:
     """
     if not (folder / FINISHED).is_file():
         return False
-    _, found = parse_manifest(folder / FINISHED)
-    return (folder / "index").is_dir() and index_checksums(folder) == found.get("index")
+    return index_is_whole(folder)
 
 
 def examine_store(folder: Path, *, full: bool) -> Iterator[Finding]:

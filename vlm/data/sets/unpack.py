@@ -28,8 +28,7 @@ DAMAGED = (
     lzma.LZMAError,
     gzip.BadGzipFile,
     EOFError,
-    NotImplementedError,  # a way of packing that the library does not know
-    RuntimeError,  # a zip file that asks for a password
+    RuntimeError,  # a zip file that asks for a password, or is packed in an unknown way
 )
 
 

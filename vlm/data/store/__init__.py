@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vlm.data.store.manifest import read_manifest, shard_file
-from vlm.data.store.names import NameTable
+from vlm.data.store.names import NameTable, mapped
 from vlm.data.store.shard import REMEDY, Shard, checksum, matches_checksum
-from vlm.data.store.writer import index_checksums
+from vlm.data.store.writer import index_is_whole
 from vlm.errors import InputError
 from vlm.formats.ids import Id
 from vlm.regions import RegionFeatures, grid_boxes
@@ -57,15 +57,12 @@ class FeatureStore:
         index = folder / "index"
         try:
             self._ids, self._files = NameTable(index, "ids"), NameTable(index, "files")
-            self._sizes = np.load(index / "sizes.npy", mmap_mode="r")
+            self._sizes = mapped(index / "sizes.npy")
             self._views = [_View(index, view) for view in range(self.manifest.views)]
         except (OSError, EOFError, ValueError) as error:
             raise InputError(f"the index of store {path} is damaged; {NEW_INDEX}") from error
         self._skipped = {entry["image_id"]: entry["reason"] for entry in found["skipped"]}
         self._grid = grid_boxes(*(self.manifest.grid or (1, 1)))
-        self._index = found["index"]
-        self._images_per_shard = self.manifest.shard
-        self._is_coded = self.manifest.dtype == "int8"
         self._shards: dict[tuple[int, int], Shard] = {}
 
     def __len__(self) -> int:
@@ -184,7 +181,7 @@ class FeatureStore:
 
     def index_is_whole(self) -> bool:
         """Whether all bytes of the index are those that were written."""
-        return index_checksums(self._folder) == self._index
+        return index_is_whole(self._folder)
 
     def is_whole(self, view: int, shard: int) -> bool:
         """Whether all bytes of a shard are those that were written; reads the whole file."""
@@ -192,7 +189,7 @@ class FeatureStore:
 
     def _image(self, row: int, view: int) -> list[NDArray]:
         """The sections of one view of an image."""
-        index, number = self._views[view], row // self._images_per_shard
+        index, number = self._views[view], row // self.manifest.shard
         shard = self._shards.get((view, number)) or self._open(view, number)
         sections = shard.image(index.regions[row], index.regions[row + 1])
         if not index.checked[row]:
@@ -213,7 +210,7 @@ class FeatureStore:
         if count < len(target):
             target[count:] = 0
             target = target[:count]
-        if self._is_coded:
+        if self.manifest.dtype == "int8":
             codes, scales = (torch.from_numpy(section.copy()) for section in sections[:2])
             torch.from_numpy(target).copy_(codes).mul_(scales[:, None])
         else:
@@ -234,9 +231,9 @@ class _View:
     """The index of one view, memory-mapped, and which of its images were checked already."""
 
     def __init__(self, index: Path, view: int) -> None:
-        self.regions: NDArray[np.int64] = _mapped(index / f"regions-{view}.npy")
-        self.crops: NDArray[np.float32] = _mapped(index / f"crops-{view}.npy")
-        self._checksums: NDArray[np.uint32] = _mapped(index / f"checksums-{view}.npy")
+        self.regions: NDArray[np.int64] = mapped(index / f"regions-{view}.npy")
+        self.crops: NDArray[np.float32] = mapped(index / f"crops-{view}.npy")
+        self._checksums: NDArray[np.uint32] = mapped(index / f"checksums-{view}.npy")
         self.checked = np.zeros(len(self._checksums), bool)
 
     def check(self, row: int, sections: list[NDArray], file: Path) -> None:
@@ -244,11 +241,6 @@ class _View:
         if checksum(sections) != self._checksums[row]:
             raise InputError(f"shard {file} has changed since it was written; {REMEDY}")
         self.checked[row] = True
-
-
-def _mapped(file: Path) -> NDArray:
-    """An array in a file, mapped; as a plain one, which is quicker to take views of."""
-    return np.asarray(np.load(file, mmap_mode="r"))
 
 
 def _same_file(one: str, other: str) -> bool:

@@ -12,7 +12,7 @@ FORMAT = 1
 FINISHED, BEGUN = "manifest.json", "extraction.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """All that decides the bytes of a store; two extractions of one manifest are equal.
 
@@ -40,19 +40,19 @@ class Manifest:
     backbone: str
     backbone_hash: str
     geometry: str
-    layer: int
-    pool: tuple[int, int] | None
+    layer: int = -1
+    pool: tuple[int, int] | None = None
     precision: str
     dtype: str
     width: int
     grid: tuple[int, int] | None
-    boxes: str
+    boxes: str = ""
     images: int
     images_hash: str
-    views: int
-    augmentation: str
-    seed: int
-    batch: int
+    views: int = 1
+    augmentation: str = ""
+    seed: int = 0
+    batch: int = 1
     shard: int
     format: int = FORMAT
 

@@ -24,9 +24,9 @@ class NameTable:
 
     def __init__(self, folder: Path, kind: str) -> None:
         self._file = folder / f"{kind}.txt"
-        self._hashes = _mapped(folder / f"{kind}_hashes.npy")
-        self._rows = _mapped(folder / f"{kind}_rows.npy")
-        self._ends = _mapped(folder / f"{kind}_ends.npy")
+        self._hashes = mapped(folder / f"{kind}_hashes.npy")
+        self._rows = mapped(folder / f"{kind}_rows.npy")
+        self._ends = mapped(folder / f"{kind}_ends.npy")
         self._text = np.memmap(self._file, np.uint8, "r")
 
     def __len__(self) -> int:
@@ -72,8 +72,9 @@ class NameTable:
         np.save(folder / f"{kind}_rows.npy", order)
 
 
-def _mapped(file: Path) -> NDArray:
-    return np.load(file, mmap_mode="r")
+def mapped(file: Path) -> NDArray:
+    """An array in a file, mapped; as a plain one, which is quicker to take views of."""
+    return np.asarray(np.load(file, mmap_mode="r"))
 
 
 def _spelled(name: Id) -> bytes:

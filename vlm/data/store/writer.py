@@ -70,7 +70,7 @@ class StoreWriter:
             InputError: if it is another store that was finished here in the meantime.
         """
         self._compare()
-        return self.finished and not self.missing() and self._index_is_whole()
+        return self.finished and not self.missing() and index_is_whole(self.folder)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -145,10 +145,6 @@ class StoreWriter:
         index.rename(self.folder / "index")
         return skipped
 
-    def _index_is_whole(self) -> bool:
-        _, found = parse_manifest(self.folder / FINISHED)
-        return (self.folder / "index").is_dir() and found["index"] == index_checksums(self.folder)
-
     def _compare(self) -> None:
         """Holds the folder against the manifest."""
         for name in (FINISHED, BEGUN):
@@ -206,6 +202,16 @@ class StoreWriter:
 def index_checksums(folder: Path) -> dict[str, str]:
     """SHA-256 of each file of a store's index, 16 hexadecimal digits."""
     return {file.name: file_hash(file) for file in sorted((folder / "index").iterdir())}
+
+
+def index_is_whole(folder: Path) -> bool:
+    """Whether the index of a finished store is as it was written.
+
+    Raises:
+        InputError: if the manifest cannot be used.
+    """
+    _, found = parse_manifest(folder / FINISHED)
+    return (folder / "index").is_dir() and found.get("index") == index_checksums(folder)
 
 
 def _is_empty(folder: Path) -> bool:

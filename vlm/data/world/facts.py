@@ -119,7 +119,7 @@ def sight(scene: Scene) -> Sight:
     return Sight(scene, counts, named)
 
 
-def _yes_no(holds: bool, words: dict[str, str]) -> Fact:  # noqa: FBT001
+def _yes_no(words: dict[str, str], *, holds: bool) -> Fact:
     return Fact("yes", words, "no") if holds else Fact("no", words, "yes")
 
 
@@ -133,7 +133,7 @@ def _existence(seen: Sight) -> Iterator[Fact]:
     for value in VALUES:
         if value in shown or not seen.counts[value]:
             words = {"one": _article(NOUNS[value]), "many": PLURALS[value]}
-            yield _yes_no(value in shown, words)
+            yield _yes_no(words, holds=value in shown)
 
 
 def _existence_of_both(seen: Sight) -> Iterator[Fact]:
@@ -143,7 +143,7 @@ def _existence_of_both(seen: Sight) -> Iterator[Fact]:
     for both in product(COLOURS, SHAPES):
         apart = both not in everywhere and any(seen.counts[value] for value in both)
         if both in shown or apart:
-            yield _yes_no(both in shown, {"one": _article(" ".join(both))})
+            yield _yes_no({"one": _article(" ".join(both))}, holds=both in shown)
 
 
 def _property(seen: Sight) -> Iterator[Fact]:
@@ -157,7 +157,7 @@ def _property(seen: Sight) -> Iterator[Fact]:
                     (f"a {value}", f"like a {value}") if other == SHAPE else (value, value)
                 )
                 words = {"noun": noun, "value": told, "alike": alike}
-                yield _yes_no(one.combination[other] == value, words)
+                yield _yes_no(words, holds=one.combination[other] == value)
 
 
 def _count(seen: Sight) -> Iterator[Fact]:
@@ -221,8 +221,8 @@ def _extreme(seen: Sight) -> Iterator[Fact]:
     for noun, family, one in seen.named:
         if family >= 0:
             smaller = one is subject or bool(clutter)
-            yield _yes_no(one is not subject, {"compared": "bigger", "noun": noun})
-            yield _yes_no(smaller, {"compared": "smaller", "noun": noun})
+            yield _yes_no({"compared": "bigger", "noun": noun}, holds=one is not subject)
+            yield _yes_no({"compared": "smaller", "noun": noun}, holds=smaller)
 
 
 def _which(seen: Sight) -> Iterator[Fact]:
@@ -240,7 +240,7 @@ def _number(sign: int) -> Facts:
         for one, other in chain(*(permutations(values, 2) for values in FAMILIES)):
             difference = sign * (seen.counts[one] - seen.counts[other])
             if difference:
-                yield _yes_no(difference > 0, {"one": PLURALS[one], "other": PLURALS[other]})
+                yield _yes_no({"one": PLURALS[one], "other": PLURALS[other]}, holds=difference > 0)
 
     return facts
 
