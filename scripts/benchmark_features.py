@@ -223,7 +223,8 @@ class Training:
         """Forward, backward and update for five random captions an image."""
         shape = (len(regions.features), CAPTIONS, LENGTH)
         tokens = torch.randint(4, VOCABULARY, shape)
-        loss = CrossEntropy().loss(self.captioner, regions, tokens, ignored=(1, 3))
+        memory = self.captioner.encode(regions)
+        loss = CrossEntropy().loss(self.captioner, memory, tokens, ignored=(1, 3))
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

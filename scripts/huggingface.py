@@ -42,14 +42,14 @@ def gpt2_of(decoder: TextDecoder) -> GPT2LMHeadModel:
     body.wpe.load_state_dict(decoder.position_embedding.state_dict())
     body.ln_f.load_state_dict(decoder.output_norm.state_dict())
     for theirs, ours in zip(body.h, decoder.blocks, strict=True):
-        theirs.ln_1.load_state_dict(ours.self_norm.state_dict())
-        theirs.ln_cross_attn.load_state_dict(ours.cross_norm.state_dict())
-        theirs.ln_2.load_state_dict(ours.mlp_norm.state_dict())
-        _copy_attention(theirs.attn, ours.self_attention, queries=None)
+        theirs.ln_1.load_state_dict(ours.self_attention.norm.state_dict())
+        theirs.ln_cross_attn.load_state_dict(ours.cross_attention.norm.state_dict())
+        theirs.ln_2.load_state_dict(ours.feed_forward.norm.state_dict())
+        _copy_attention(theirs.attn, ours.self_attention.attention, queries=None)
         cross = theirs.crossattention
-        _copy_attention(cross, ours.cross_attention, queries=cross.q_attn)
-        _copy(theirs.mlp.c_fc, ours.mlp[0])
-        _copy(theirs.mlp.c_proj, ours.mlp[2])
+        _copy_attention(cross, ours.cross_attention.attention, queries=cross.q_attn)
+        _copy(theirs.mlp.c_fc, ours.feed_forward.mlp[0])
+        _copy(theirs.mlp.c_proj, ours.feed_forward.mlp[2])
     return gpt2.train(decoder.training)
 
 
@@ -63,6 +63,24 @@ def gpt2_loss(gpt2: GPT2LMHeadModel, tokens: Tensor, memory: Memory, *, pad: int
         encoder_attention_mask=_mask(memory, captions),
         labels=labels.masked_fill(labels == pad, -100),
     ).loss
+
+
+def gpt2_reading(gpt2: GPT2LMHeadModel, tokens: Tensor, memory: Memory, *, real: Tensor) -> Tensor:
+    """Hidden states ``(B, C, L, D)`` of questions ``(B, C, L)``, each a row of its own.
+
+    They are read in both directions, as ours are: a mask of four dimensions takes the place of
+    GPT-2's causal one. Padding, where ``real`` ``(B, C, L)`` is False, is computed but not seen.
+    """
+    questions, length = tokens.shape[1:]
+    seen = real.flatten(0, 1)[:, None, None, :].expand(-1, 1, length, -1)
+    hidden = gpt2.transformer(
+        input_ids=tokens.flatten(0, 1),
+        attention_mask=seen,
+        encoder_hidden_states=memory.features.repeat_interleave(questions, dim=0),
+        encoder_attention_mask=_mask(memory, questions),
+        use_cache=False,
+    ).last_hidden_state
+    return hidden.unflatten(0, tokens.shape[:2])
 
 
 @torch.inference_mode()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vlm.cli import main
 from vlm.models.attention import KeyValues
-from vlm.models.decoder import TextDecoder
+from vlm.models.decoder import ProjectedMemory, TextDecoder
 from vlm.models.encoder import Memory
 
 
@@ -56,9 +56,10 @@ class StockDecoder(TextDecoder):
         )
         self.stack = nn.TransformerDecoder(layer, layers)
 
-    def project(self, memory: Memory) -> list[KeyValues]:
+    def project(self, memory: Memory) -> ProjectedMemory:
         """The memory as it is; the stack projects it anew at every call."""
-        return [KeyValues(memory.features, memory.features)]
+        plain = KeyValues(memory.features, memory.features)
+        return ProjectedMemory([plain], memory.mask[:, None, None, :])
 
     def forward(self, tokens: Tensor, memory: Memory, *, real: Tensor | None = None) -> Tensor:
         """``(B, C, L)`` ids to ``(B, C, L, D)``, padding read like everything else."""
@@ -69,15 +70,16 @@ class StockDecoder(TextDecoder):
         self,
         tokens: Tensor,
         *,
-        position: int,
+        positions: Tensor,
         past: list[Prefix] | None,
-        memory: list[KeyValues],
-        memory_mask: Tensor,
+        past_mask: Tensor | None,
+        memory: ProjectedMemory,
     ) -> tuple[Tensor, list[Prefix]]:
         """Reads the whole prefix again for one more token a row."""
+        del positions, past_mask  # of captions, which start from nothing and do not pad
         newest = tokens.flatten().unsqueeze(1)
         prefix = torch.cat([past[0].tokens, newest], dim=1) if past else newest
-        hidden = self._read(prefix, memory[0].keys, memory_mask)[:, -1]
+        hidden = self._read(prefix, memory.key_values[0].keys, memory.mask.flatten(1))[:, -1]
         return hidden.unflatten(0, tokens.shape), [Prefix(prefix)]
 
     def _read(self, rows: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:

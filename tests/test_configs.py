@@ -7,16 +7,39 @@ import timm
 import yaml
 
 from vlm.cli import trainer
-from vlm.training.captioning import CaptioningModule
+from vlm.training.module import VisionLanguageModule
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 ALL = sorted(CONFIGS.rglob("*.yaml"))
-OVERLAYS = {"blind", "wandb"}
+OVERLAYS = {"blind": "flickr8k", "blind_vqa": "daquar", "wandb": "flickr8k"}
+
+
+FILES = {
+    "CaptionData": {"annotations": "captions"},
+    "VQAData": {"questions": "questions", "annotations": "annotations"},
+    "JointData": {
+        "captions": "captions",
+        "questions": "questions",
+        "annotations": "annotations",
+    },
+}
+
+
+def files(kind: str) -> str:
+    """The files of the tiny world's splits, as an option."""
+    splits = {split: f"{kind}_{split}.json" for split in ("train", "val", "test")}
+    return yaml.safe_dump(splits, default_flow_style=True).strip()
+
+
+def class_path(config: Path, part: str) -> str:
+    return yaml.safe_load(config.read_text())[part]["class_path"]
 
 
 def test_all_configs_are_known():
-    experiments = {"demo", "flickr8k", "coco_siglip2", "coco_clip"}
-    assert {path.stem for path in ALL} == experiments | OVERLAYS
+    captions = {"demo", "flickr8k", "coco_siglip2", "coco_clip"}
+    answers = {"demo_vqa", "daquar", "coco_vqa", "vqav2", "vqav2_mcan", "vqav2_writer"}
+    joint = {"demo_joint", "vqav2_joint"}
+    assert {path.stem for path in ALL} == captions | answers | joint | {*OVERLAYS}
 
 
 @pytest.mark.parametrize("config", ALL, ids=lambda path: path.stem)
@@ -39,8 +62,9 @@ def test_a_config_fits_and_reloads(
     config: Path, tiny_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    base = ["--config", str(CONFIGS / "flickr8k.yaml")] if config.stem in OVERLAYS else []
-    splits = {split: f"captions_{split}.json" for split in ("train", "val", "test")}
+    below = OVERLAYS.get(config.stem)
+    base = [] if below is None else ["--config", str(CONFIGS / f"{below}.yaml")]
+    task = class_path(CONFIGS / f"{below or config.stem}.yaml", "data").rpartition(".")[2]
     options = {
         "trainer.max_epochs": "1",
         "trainer.check_val_every_n_epoch": "1",
@@ -53,7 +77,8 @@ def test_a_config_fits_and_reloads(
         "model.backbone.pretrained": "false",
         "data.root": str(tiny_world),
         "data.images": "images",
-        "data.annotations": yaml.safe_dump(splits, default_flow_style=True).strip(),
+        **{f"data.{name}": files(kind) for name, kind in FILES[task].items()},
+        "start": "null",
         "data.store": "null",
         "data.batch_size": "2",
         "data.workers": "0",
@@ -62,6 +87,7 @@ def test_a_config_fits_and_reloads(
     pairs = [part for name, value in options.items() for part in (f"--{name}", value)]
     cli = trainer.run("fit", [*base, "--config", str(config), *pairs])
     best = next((tmp_path).rglob("best.ckpt"))
-    again = CaptioningModule.load(best)
-    assert again.captioner.encoder.__class__ is cli.model.captioner.encoder.__class__
+    again = VisionLanguageModule.load(best)
+    assert type(again) is type(cli.model)
+    assert type(again.network.encoder) is type(cli.model.network.encoder)
     assert again.backbone.hash == cli.model.backbone.hash

@@ -1,5 +1,6 @@
-"""Captions without a captioner: what a trained one has to beat."""
+"""Captions without a captioner and answers without eyes: what a trained model has to beat."""
 
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
 
@@ -8,9 +9,12 @@ from numpy.typing import NDArray
 
 from vlm.data.store import FeatureStore
 from vlm.errors import InputError
+from vlm.formats.ids import Id
+from vlm.formats.question_sets import QuestionSample
 from vlm.metrics import score_captions
 from vlm.metrics.cider import DocumentFrequencies, cider_d
 from vlm.metrics.ngrams import count_ngrams
+from vlm.text.answers import vocabulary_form
 from vlm.text.ptb import tokenize
 
 ImageId = TypeVar("ImageId", bound=Hashable)
@@ -35,6 +39,60 @@ def shuffled(captions: Mapping[ImageId, str], *, seed: int = 0) -> dict[ImageId,
     moved = zip(cycle, np.roll(cycle, 1), strict=True)
     new = {images[to]: texts[origin] for to, origin in moved}
     return {image: new[image] for image in images}
+
+
+def shuffled_images(samples: Sequence[QuestionSample], *, seed: int = 0) -> list[QuestionSample]:
+    """The same questions, those of an image asked about another one: what their words tell.
+
+    Args:
+        samples: of at least two images.
+        seed: of the order.
+
+    Raises:
+        InputError: if there is only one image.
+    """
+    if len(samples) < 2:
+        raise InputError(f"expected questions about at least 2 images, got {len(samples)}")
+    cycle = np.random.default_rng(seed).permutation(len(samples))
+    pairs = sorted(zip(cycle, np.roll(cycle, 1), strict=True))
+    return [samples[image]._replace(questions=samples[asked].questions) for image, asked in pairs]
+
+
+def frequent_answers(
+    training: Sequence[QuestionSample], samples: Sequence[QuestionSample]
+) -> dict[Id, str]:
+    """To each question the most frequent answer that its type has in training.
+
+    The prior per question type of Antol et al. 2015 (arXiv:1505.00468). A type that training
+    does not have gets the most frequent answer of all; ties go to the first by the alphabet.
+
+    Args:
+        training: with answers.
+        samples: that are answered; their types are taken from their own annotations.
+
+    Raises:
+        InputError: if training has no answer.
+    """
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    overall: Counter[str] = Counter()
+    for question in (question for sample in training for question in sample.questions):
+        if question.answers:
+            answer = vocabulary_form(question.answer)
+            counts[question.question_type][answer] += 1
+            overall[answer] += 1
+    if not overall:
+        raise InputError("expected answers to the training questions, got none; give annotations")
+    best = {kind: _most_frequent(of_kind) for kind, of_kind in counts.items()}
+    otherwise = _most_frequent(overall)
+    return {
+        question.question_id: best.get(question.question_type, otherwise)
+        for sample in samples
+        for question in sample.questions
+    }
+
+
+def _most_frequent(counts: Counter[str]) -> str:
+    return min(counts, key=lambda answer: (-counts[answer], answer))
 
 
 def nearest_captions(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from vlm.cli import demo, main
+from vlm.cli.demo import captions as demo_captions
 from vlm.files import read_json
 from vlm.metrics import score_captions
 from vlm.training.eyes import train_eyes
@@ -39,13 +40,19 @@ def check_files(output: Path) -> dict:
 def test_a_small_demo_writes_all_it_promises(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "SPLITS", {"train": 40, "val": 9, "test": 10, "test_seen": 10})
     monkeypatch.setattr(demo, "train_eyes", partial(train_eyes, portraits=96, epochs=1))
-    monkeypatch.setattr(demo, "SHOWN", 3)
+    monkeypatch.setattr(demo_captions, "SHOWN", 3)
     output = tmp_path / "out"
     assert main(["demo", "--output", str(output), "--seed", "3"]) == 0
     check_files(output)
+    vqa = read_json(output / "demo.json")["vqa"]
+    assert list(vqa) == ["accuracy", "shuffled accuracy", "question-only accuracy"]
+    assert vqa["accuracy"] == read_json(output / "vqa" / "metrics.json")["scores"]["overall"]
+    assert all(0 <= accuracy <= 100 for accuracy in vqa.values())
     page = (output / "index.html").read_text()
     assert page.count("<section>") == 3
-    assert "vlm attend" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "vlm attend" in said
+    assert "vlm answer" in said
 
     assert main(["demo", "--output", str(output)]) == 2, "a finished demo is not written over"
     assert "is there already" in capsys.readouterr().err

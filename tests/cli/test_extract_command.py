@@ -269,9 +269,9 @@ def test_a_model_of_boxes_is_not_shown_photos_without_them(
     place = ["--data.store.init_args.path", str(store)]
     checkpoint = fitted(tiny_arguments, tmp_path / "run", *place)
     module = CaptioningModule.load(checkpoint)
-    assert module.captioner.encoder.box_kind.abs().sum() > 0, "boxes were told from cells"
+    assert module.network.encoder.box_kind.abs().sum() > 0, "boxes were told from cells"
     with pytest.raises(InputError, match=r"trained on boxes beside the grid \(i\.json [0-9a-f]+\)"):
         module.attend(tiny_world / "images" / names[0])
     with pytest.raises(InputError, match=r"trained on boxes beside the grid .* here are none"):
         run("test", ["--ckpt_path", str(checkpoint), "--output", str(tmp_path / "test")])
-    assert torch.isfinite(module.captioner.encoder.box_kind).all()
+    assert torch.isfinite(module.network.encoder.box_kind).all()

@@ -202,7 +202,10 @@ def test_the_world_is_written_as_vqa_v2(tmp_path):
         assert read_split(tmp_path / f"questions_{split}.json") == split
         assert [one.text for one in questions] == [one.text for one in expected]
         assert [one.question_id for one in questions] == [one.question_id for one in answers]
-        images = [row["id"] for row in read_json(tmp_path / f"captions_{split}.json")["images"]]
+        entries = read_json(tmp_path / f"captions_{split}.json")["images"]
+        images = [row["id"] for row in entries]
+        names = [{"id": row["id"], "file_name": row["file_name"]} for row in entries]
+        assert read_json(tmp_path / f"questions_{split}.json")["images"] == names
         per_image = [len(asked) for asked in of_images]
         assert [one.image_id for one in questions] == list(np.repeat(images, per_image))
         assert [(one.texts, one.answer_type, one.question_type) for one in answers] == [

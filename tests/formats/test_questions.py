@@ -36,6 +36,7 @@ def annotations() -> dict:
             "answers": [{"answer": "yes", "answer_id": 1}, {"answer": " Yes. "}],
             "answer_type": "yes/no",
             "question_type": "is it",
+            "multiple_choice_answer": "yes",
         },
         {"question_id": 70, "answers": [{"answer": "2"}], "question_type": None},
     ]
@@ -55,8 +56,8 @@ def test_questions_come_in_the_files_order(tmp_path):
 
 def test_answers_come_as_written(tmp_path):
     assert read_answers(written(tmp_path, annotations())) == [
-        Answers(420, ("yes", " Yes. "), "yes/no", "is it"),
-        Answers(70, ("2",), "", ""),
+        Answers(420, ("yes", " Yes. "), "yes/no", "is it", "yes"),
+        Answers(70, ("2",), "", "", ""),
     ]
 
 
@@ -110,6 +111,11 @@ ANSWERS: dict[str, tuple[Change, str]] = {
     "doubled": (
         lambda rows: rows[1].update(question_id=420),
         " lists question ids more than once: 420; keep one",
+    ),
+    "number as the most given": (
+        lambda rows: rows[1].update(multiple_choice_answer=2),
+        ": expected text as 'multiple_choice_answer' of entry 2 of 'annotations' "
+        "(question_id 70), got 2; correct it",
     ),
     "null": (
         lambda rows: rows[0].update(answers=[{"answer": "a"}, {"answer": None}]),

@@ -9,9 +9,10 @@ from torch.testing import assert_close
 
 from vlm.decoding import BeamSearch, Decoded, Greedy, Sampling, Strategy
 from vlm.errors import InputError
-from vlm.models.captioner import Captioner, CaptionState
+from vlm.models.captioner import Captioner
 from vlm.models.decoder import TextDecoder
 from vlm.models.encoder import BlindEncoder, Memory, RegionEncoder
+from vlm.models.writing import WritingState
 
 IMAGES = 5
 
@@ -49,7 +50,7 @@ def test_forward_is_encode_then_decode():
 def test_the_state_under_reorder_is_recomputation_from_scratch():
     """One row, then 4, then shuffled with repeats and losses, then 2."""
     decoder, memory = tiny.decoder(), tiny.memory()
-    state = CaptionState(decoder, memory)
+    state = WritingState(decoder, decoder.project(memory))
     histories = torch.full((B, 1, 1), SPECIAL.start)
     assert_close(state.step(histories[..., -1]), from_scratch(decoder, histories, memory))
     orders = [[[0] * 4] * B, [[3, 0, 0, 2], [1, 1, 3, 0]], [[2, 1], [3, 3]], [[1, 0, 1], [0, 0, 1]]]
@@ -64,14 +65,28 @@ def test_the_state_under_reorder_is_recomputation_from_scratch():
         assert_close(found, from_scratch(decoder, histories, memory))
 
 
+def test_two_reorders_in_a_row_are_one():
+    decoder, memory = tiny.decoder(), tiny.memory()
+    first, second = torch.tensor([[0] * 4] * B), torch.tensor([[3, 0], [1, 2]])
+    newest = tiny.tokens(B, 2, 2)[..., 1]
+    found = []
+    for orders in ([first, second], [first.gather(1, second)]):
+        state = WritingState(decoder, decoder.project(memory))
+        state.step(torch.full((B, 1), SPECIAL.start))
+        for order in orders:
+            state.reorder(order)
+        found.append(state.step(newest))
+    assert_close(*found)
+
+
 def test_the_memory_is_projected_once_and_never_repeated():
     decoder = tiny.decoder()
     projected = []
     for block in decoder.blocks:
-        block.cross_attention.key_value.register_forward_hook(
+        block.cross_attention.attention.key_value.register_forward_hook(
             lambda module, inputs, output: projected.append(tuple(output.shape))
         )
-    state = CaptionState(decoder, tiny.memory(B))
+    state = WritingState(decoder, decoder.project(tiny.memory(B)))
     BeamSearch(beams=3, max_length=5).decode(
         state, batch=B, special=SPECIAL, device=torch.device("cpu")
     )

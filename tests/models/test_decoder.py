@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.testing import assert_close
 
-from vlm.models.captioner import CaptionState
 from vlm.models.decoder import TextDecoder
 from vlm.models.encoder import Memory
+from vlm.models.writing import WritingState
 
+A, T = 4, 6  # texts that go on from a question, and their tokens
 ROOT = Path(__file__).parents[2]
 GOLDEN = json.loads((ROOT / "tests" / "goldens" / "hf_decoder.json").read_text())
 
@@ -27,15 +28,18 @@ def torch_twin(ours: TextDecoder) -> nn.TransformerDecoder:
     )
     theirs = nn.TransformerDecoder(layer, LAYERS, nn.LayerNorm(WIDTH))
     names = {
-        "self_attention.output": "self_attn.out_proj",
-        "cross_attention.output": "multihead_attn.out_proj",
-        "self_norm": "norm1",
-        "cross_norm": "norm2",
-        "mlp_norm": "norm3",
-        "mlp.0": "linear1",
-        "mlp.2": "linear2",
+        "self_attention.attention.output": "self_attn.out_proj",
+        "cross_attention.attention.output": "multihead_attn.out_proj",
+        "self_attention.norm": "norm1",
+        "cross_attention.norm": "norm2",
+        "feed_forward.norm": "norm3",
+        "feed_forward.mlp.0": "linear1",
+        "feed_forward.mlp.2": "linear2",
     }
-    attentions = {"self_attention": "self_attn", "cross_attention": "multihead_attn"}
+    attentions = {
+        "self_attention.attention": "self_attn",
+        "cross_attention.attention": "multihead_attn",
+    }
     for their_block, our_block in zip(theirs.layers, ours.blocks, strict=True):
         for our_name, their_name in names.items():
             state = our_block.get_submodule(our_name).state_dict()
@@ -72,10 +76,10 @@ def stepped(decoder: TextDecoder, tokens: Tensor, memory: Memory) -> Tensor:
     for position in range(tokens.shape[-1]):
         hidden, past = decoder.step(
             tokens[..., position],
-            position=position,
+            positions=torch.full(tokens.shape[:2], position),
             past=past,
+            past_mask=None,
             memory=projected,
-            memory_mask=memory.mask,
         )
         found.append(hidden)
     return torch.stack(found, dim=2)
@@ -93,8 +97,9 @@ def test_reading_is_that_of_torch_forward_and_backward():
     upstream = tiny.random(B, C, L, WIDTH, seed=5).double()
     embeddings = [features, decoder.token_embedding.weight, decoder.position_embedding.weight]
     block, their_block = decoder.blocks[0], theirs.layers[0]
-    attention, their_attention = block.cross_attention, their_block.multihead_attn
-    ours = [*embeddings, block.mlp[0].weight, block.self_norm.weight, attention.output.weight]
+    attention, their_attention = block.cross_attention.attention, their_block.multihead_attn
+    ours = [*embeddings, block.feed_forward.mlp[0].weight, block.self_attention.norm.weight]
+    ours.append(attention.output.weight)
     copies = [*embeddings, their_block.linear1.weight, their_block.norm1.weight]
     copies.append(their_attention.out_proj.weight)
     expected_gradients = torch.autograd.grad(
@@ -116,15 +121,14 @@ def test_reading_and_writing_are_those_of_hugging_face():
     loss = functional.cross_entropy(decoder.logits(hidden[real]), targets[real])
     assert_close(loss.item(), GOLDEN["loss"], rtol=0, atol=1e-5)
     loss.backward()
+    last = decoder.blocks[-1].cross_attention.attention
     norms = {
         "embedding_gradient_norm": decoder.token_embedding.weight.grad.norm(),
-        "cross_key_value_gradient_norm": decoder.blocks[
-            -1
-        ].cross_attention.key_value.weight.grad.norm(),
+        "cross_key_value_gradient_norm": last.key_value.weight.grad.norm(),
     }
     for name, norm in norms.items():
         assert_close(norm.item(), GOLDEN[name], rtol=1e-4, atol=1e-6)
-    state = CaptionState(decoder, memory)
+    state = WritingState(decoder, decoder.project(memory))
     with torch.inference_mode():
         decoded = search.decode(state, batch=32, special=special, device=torch.device("cpu"))
     silent = (special.end, special.pad)
@@ -133,15 +137,19 @@ def test_reading_and_writing_are_those_of_hugging_face():
     assert len({len(caption) for caption in captions}) > 3  # the golden itself says something
 
 
+@pytest.mark.parametrize("text_layers", [0, 1])
 @pytest.mark.parametrize("captions", [1, C])
-def test_cached_steps_are_the_full_reading(captions):
-    decoder, memory, tokens = tiny.decoder(), tiny.memory(), tiny.tokens(B, captions, L)
+def test_cached_steps_are_the_full_reading(captions, text_layers):
+    decoder, memory = tiny.decoder(text_layers=text_layers), tiny.memory()
+    tokens = tiny.tokens(B, captions, L)
     assert_close(stepped(decoder, tokens, memory), decoder(tokens, memory))
 
 
+@pytest.mark.parametrize("text_layers", [0, 1])
 @pytest.mark.parametrize("position", range(1, L))
-def test_a_later_token_changes_no_earlier_state(position):
-    decoder, memory, tokens = tiny.decoder(), tiny.memory(), tiny.tokens(B, C, L)
+def test_a_later_token_changes_no_earlier_state(position, text_layers):
+    decoder, memory = tiny.decoder(text_layers=text_layers), tiny.memory()
+    tokens = tiny.tokens(B, C, L)
     changed = tokens.clone()
     changed[..., position:] = (changed[..., position:] - 3 + 1) % (V - 3) + 3
     before, after = decoder(tokens, memory), decoder(changed, memory)
@@ -149,8 +157,10 @@ def test_a_later_token_changes_no_earlier_state(position):
     assert (after[:, :, position] - before[:, :, position]).abs().amin(0).amax() > 0.1
 
 
-def test_captions_of_an_image_do_not_see_each_other():
-    decoder, memory, tokens = tiny.decoder(), tiny.memory(), tiny.tokens(B, C, L)
+@pytest.mark.parametrize("text_layers", [0, 1])
+def test_captions_of_an_image_do_not_see_each_other(text_layers):
+    decoder, memory = tiny.decoder(text_layers=text_layers), tiny.memory()
+    tokens = tiny.tokens(B, C, L)
     alone = [decoder(tokens[:, [index]], memory) for index in range(C)]
     assert_close(decoder(tokens, memory), torch.cat(alone, dim=1))
     repeated = Memory(*(field.repeat_interleave(C, dim=0) for field in memory))
@@ -176,8 +186,10 @@ def test_padding_of_text_changes_nothing(told):
     assert_close(found[:, :C, :L], decoder(tokens, memory))
 
 
-def test_packed_captions_of_many_lengths_are_read_as_if_alone():
-    decoder, memory, tokens = tiny.decoder().double(), tiny.memory(), tiny.tokens(B, C, L)
+@pytest.mark.parametrize("text_layers", [0, 1])
+def test_packed_captions_of_many_lengths_are_read_as_if_alone(text_layers):
+    decoder, memory = tiny.decoder(text_layers=text_layers).double(), tiny.memory()
+    tokens = tiny.tokens(B, C, L)
     memory = memory._replace(features=memory.features.double())
     lengths = torch.tensor([[5, 1, 3], [2, 0, 2]])
     real = torch.arange(L) < lengths.unsqueeze(-1)
@@ -213,21 +225,161 @@ def test_permuting_regions_permutes_maps_and_leaves_states():
     assert_close(decoder.cross_weights(tokens, permuted), maps[..., order])
 
 
-def test_replayed_weights_times_values_are_what_cross_attention_found():
-    decoder, memory, tokens = tiny.decoder(), tiny.memory(), tiny.tokens(B, C, L)
+@pytest.mark.parametrize("text_layers", [0, 1])
+@pytest.mark.parametrize("both_ways", [False, True])
+def test_replayed_weights_times_values_are_what_cross_attention_found(both_ways, text_layers):
+    decoder, memory = tiny.decoder(text_layers=text_layers), tiny.memory()
+    tokens, real = tiny.tokens(B, C, L), torch.ones(B, C, L, dtype=torch.bool)
     found: list[Tensor] = []
     for block in decoder.blocks:
-        block.cross_attention.register_forward_hook(lambda *called: found.append(called[-1]))
-    decoder(tokens, memory)
-    weights = decoder.cross_weights(tokens, memory)
+        block.cross_attention.attention.register_forward_hook(
+            lambda *called: found.append(called[-1])
+        )
+    if both_ways:
+        decoder.read(tokens, memory, real=real)
+        weights = decoder.reading_weights(tokens, memory, real=real)
+    else:
+        decoder(tokens, memory)
+        weights = decoder.cross_weights(tokens, memory)
     assert weights.shape == (LAYERS, B, C, L, HEADS, N)
     assert_close(weights.sum(-1), torch.ones(LAYERS, B, C, L, HEADS))
     assert (weights[:, 1, ..., -2:] == 0).all()  # padding of the second image
-    values = [key_values.values for key_values in decoder.project(memory)]
+    values = [key_values.values for key_values in decoder.project(memory).key_values]
     for index, block in enumerate(decoder.blocks):
         heads = torch.einsum("bclhn,bhnd->bclhd", weights[index], values[index])
-        output = block.cross_attention.output(heads.flatten(3))
+        output = block.cross_attention.attention.output(heads.flatten(3))
         assert_close(output.flatten(1, 2), found[index])
+
+
+def test_where_padded_questions_look_is_where_each_looks_alone():
+    decoder, memory = tiny.decoder(text_layers=1), tiny.memory()
+    tokens, real = tiny.asked()
+    weights = decoder.reading_weights(tokens, memory, real=real)
+    assert_close(weights.sum(-1), torch.ones(LAYERS, B, C, L, HEADS))
+    for image, place in real.any(dim=-1).nonzero().tolist():
+        one = Memory(*(field[[image]] for field in memory))
+        question = tokens[image, place][real[image, place]].view(1, 1, -1)
+        whole = torch.ones_like(question, dtype=torch.bool)
+        alone = decoder.reading_weights(question, one, real=whole)[:, 0, 0]
+        assert_close(weights[:, image, place, : question.shape[-1]], alone)
+
+
+@pytest.mark.parametrize("text_layers", [0, 1])
+def test_texts_that_follow_a_question_are_one_sequence_with_it(text_layers):
+    decoder, memory = tiny.decoder(text_layers=text_layers).double(), tiny.memory()
+    memory = memory._replace(features=memory.features.double())
+    (tokens, real), texts = tiny.asked(), tiny.tokens(B, C, A, T, seed=21)
+    found = decoder.follow(texts, decoder.begin(tokens, memory, real=real))
+    assert found.shape == (B, C, A, T, WIDTH)
+    expected = torch.stack(
+        [
+            tiny.read_on(decoder, one, question, text)
+            for image in range(B)
+            for one in [Memory(*(field[[image]] for field in memory))]
+            for place in range(C)
+            for question in [tokens[image, place][real[image, place]]]
+            for text in texts[image, place]
+        ]
+    ).view(found.shape)
+    assert_close(found, expected)  # after the question that is not there, too
+    upstream = tiny.random(*found.shape, seed=22).double()
+    parameters = list(decoder.parameters())
+    assert_close(
+        torch.autograd.grad(found, parameters, upstream),
+        torch.autograd.grad(expected, parameters, upstream),
+    )
+
+
+def test_a_text_after_nothing_is_a_text():
+    decoder, memory, texts = tiny.decoder(text_layers=1), tiny.memory(), tiny.tokens(B, C, 1, T)
+    nothing = tiny.tokens(B, C, L)
+    real = torch.zeros(B, C, L, dtype=torch.bool)
+    real[:, 0] = True  # one sequence has to be there
+    followed = decoder.follow(texts, decoder.begin(nothing, memory, real=real)).squeeze(2)
+    assert_close(followed[:, 1:], decoder(texts[:, 1:, 0], memory))
+
+
+def test_neither_padding_nor_other_questions_nor_other_texts_change_what_follows():
+    decoder, memory = tiny.decoder(text_layers=1), tiny.memory()
+    (tokens, real), texts = tiny.asked(), tiny.tokens(B, C, A, T, seed=21)
+    plain = decoder.follow(texts, decoder.begin(tokens, memory, real=real))
+
+    padded = torch.cat([torch.where(real, tokens, 4), tiny.tokens(B, C, 2)], dim=-1)
+    longer = torch.cat([real, torch.zeros(B, C, 2, dtype=torch.bool)], dim=-1)
+    prefix = decoder.begin(padded, memory, real=longer)
+    assert_close(decoder.follow(texts, prefix), plain)
+    alone = [decoder.follow(texts[:, :, [index]], prefix) for index in range(A)]
+    assert_close(torch.cat(alone, dim=2), plain)
+
+    for place in range(2):
+        prefix = decoder.begin(tokens[:, [place]], memory, real=real[:, [place]])
+        assert_close(decoder.follow(texts[:, [place]], prefix), plain[:, [place]])
+
+
+@pytest.mark.parametrize("position", range(1, T))
+def test_a_later_token_of_a_text_that_follows_changes_no_earlier_state(position):
+    decoder, memory = tiny.decoder(text_layers=1), tiny.memory()
+    (tokens, real), texts = tiny.asked(), tiny.tokens(B, C, A, T, seed=21)
+    changed = texts.clone()
+    changed[..., position:] = (changed[..., position:] - 3 + 1) % (V - 3) + 3
+    prefix = decoder.begin(tokens, memory, real=real)
+    before, after = decoder.follow(texts, prefix), decoder.follow(changed, prefix)
+    assert_close(after[..., :position, :], before[..., :position, :])
+    assert (after - before)[..., position, :].abs().amax(-1).amin() > 0.1
+
+
+@pytest.mark.parametrize("text_layers", [0, 1])
+def test_writing_after_a_question_is_following_it(text_layers):
+    """One row a question, then one for each text, at last the texts in another order."""
+    decoder, memory = tiny.decoder(text_layers=text_layers), tiny.memory()
+    (tokens, real), texts = tiny.asked(), tiny.tokens(B, C, A, T, seed=21)
+    texts[..., 1] = texts[:, :, :1, 1]  # of one beginning
+    prefix = decoder.begin(tokens, memory, real=real)
+    expected = decoder.logits(decoder.follow(texts, prefix)).log_softmax(dim=-1).flatten(0, 1)
+    rows = texts.flatten(0, 1)  # (B * C, A, T)
+    state = WritingState.after(decoder, prefix)
+    for place in range(2):
+        assert_close(state.step(rows[:, :1, place]), expected[:, :1, place])
+    state.reorder(torch.zeros(B * C, A, dtype=torch.long))
+    for place in range(2, 4):
+        assert_close(state.step(rows[..., place]), expected[..., place, :])
+    order = torch.tensor([[2, 0, 3, 1], [1, 1, 0, 2]] * C)
+    state.reorder(order)
+    images = torch.arange(B * C).unsqueeze(1)
+    for place in range(4, T):
+        found = state.step(rows[images, order, place])
+        assert found.dtype == torch.float32
+        assert_close(found, expected[images, order, place])
+
+
+def test_text_layers_come_first_and_see_no_memory():
+    decoder, memory, tokens = tiny.decoder(text_layers=2), tiny.memory(), tiny.tokens(B, C, L)
+    found: list[Tensor] = []
+    for block in decoder.text_blocks:
+        block.feed_forward.register_forward_hook(lambda *called: found.append(called[-1]))
+    plain = decoder(tokens, memory)
+    other = decoder(tokens, tiny.memory(seed=9))
+    assert not torch.allclose(plain, other)
+    assert len(found) == 4
+    assert_close(found[2:], found[:2], rtol=0, atol=0)
+    embedded = decoder.token_embedding(tokens) + decoder.position_embedding.weight[:L]
+    alone = embedded.flatten(0, 1)
+    for block in decoder.text_blocks:
+        alone = block(alone, torch.ones(L, L, dtype=torch.bool).tril())
+    assert_close(found[1].view(B * C, L, WIDTH), alone)
+
+
+@pytest.mark.parametrize("text_layers", [0, 5])
+def test_what_branches_add_at_first_falls_with_how_many_there_are(text_layers):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        decoder = TextDecoder(V, width=60, layers=2, text_layers=text_layers, heads=3)
+    # GPT-2's rule: 0.02 / sqrt(branches), three of each layer and two of each over text alone.
+    expected = 0.02 / (3 * 2 + 2 * text_layers) ** 0.5
+    for block in (*decoder.text_blocks, *decoder.blocks):
+        for layer in (block.self_attention.attention.output, block.feed_forward.mlp[2]):
+            # Of 3,600 numbers or more: four standard errors of a standard deviation are 5 %.
+            assert layer.weight.std().item() == pytest.approx(expected, rel=0.05)
 
 
 def test_input_and_output_embeddings_are_tied():
@@ -243,11 +395,18 @@ def test_more_tokens_than_positions_are_refused():
     decoder(tiny.tokens(B, C, 13), memory)
     with pytest.raises(ValueError, match="at most 13 tokens, got 14"):
         decoder(tiny.tokens(B, C, 14), memory)
+    state = WritingState(decoder, decoder.project(memory))
+    for _ in range(13):
+        state.step(tiny.tokens(B, 1))
     with pytest.raises(ValueError, match="at most 13 tokens, got 14"):
-        decoder.step(
-            tiny.tokens(B, 1),
-            position=13,
-            past=None,
-            memory=decoder.project(memory),
-            memory_mask=memory.mask,
-        )
+        state.step(tiny.tokens(B, 1))
+    tokens, real = tiny.asked()
+    prefix = decoder.begin(tokens, memory, real=real)
+    decoder.follow(tiny.tokens(B, C, 1, 13 - L), prefix)
+    with pytest.raises(ValueError, match="at most 13 tokens, got 14"):
+        decoder.follow(tiny.tokens(B, C, 1, 14 - L), prefix)
+    state = WritingState.after(decoder, prefix)
+    for _ in range(13 - L):
+        state.step(tiny.tokens(B * C, 1))
+    with pytest.raises(ValueError, match="at most 13 tokens, got 14"):
+        state.step(tiny.tokens(B * C, 1))

@@ -19,6 +19,7 @@ VERBS = {
     "validate": ("trainer", "captions and scores of the validation split"),
     "test": ("trainer", "captions and scores of the test split"),
     "predict": ("trainer", "captions of images without references"),
+    "answer": ("answer", "answers to questions about a photo, from a checkpoint"),
     "caption": ("caption", "captions of photos, from a checkpoint"),
     "attend": ("attend", "a picture of what each word of a caption looked at"),
     "evaluate": ("evaluate", "scores of captions or answers in a result file"),

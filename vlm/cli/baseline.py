@@ -1,10 +1,14 @@
-"""``vlm baseline nearest|shuffled``: the scores that a captioner has to beat."""
+"""``vlm baseline nearest|shuffled``: the scores that a captioner has to beat.
+
+Those of answers are in :mod:`vlm.cli.answer_baselines`.
+"""
 
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vlm.baselines import shuffled
+from vlm.cli.answer_baselines import answer_baseline
 from vlm.cli.arguments import Arguments
 from vlm.cli.report import check_targets
 from vlm.cli.selection import read_all, result_file
@@ -21,13 +25,16 @@ ImageId = int | str
 def main(verb: str, arguments: Sequence[str]) -> None:
     """Writes ``results.json`` and ``metrics.json``, and prints the scores."""
     options = _parser(verb).parse_args(arguments)
-    if options.kind == "shuffled" and options.seed < 0:
+    if options.kind.startswith("shuffled") and options.seed < 0:
         raise InputError(f"expected a seed of at least 0, got {options.seed}; 0 is usual")
     if options.kind == "nearest" and options.neighbours < 1:
         raise InputError(f"expected 1 or more neighbours, got {options.neighbours}; 20 are usual")
     output = Path(options.output)
     if output.exists() and not output.is_dir():
         raise InputError(f"--output expected a folder to write to, got {output}; name another")
+    if options.kind in ("frequent", "shuffled-images"):
+        answer_baseline(options, output)
+        return
     if options.kind == "shuffled":
         references, captions = _shuffled(options)
     else:
@@ -56,8 +63,22 @@ def _parser(verb: str) -> Arguments:
     moved.add_argument("results", help="COCO results file")
     moved.add_argument("--references", required=True, help="COCO captions file")
     moved.add_argument("--seed", type=int, default=0)
-    for kind in (nearest, moved):
-        kind.add_argument("--output", required=True, help="folder for results and metrics")
+    frequent = kinds.add_parser(
+        "frequent", help="to each question the most frequent answer of its type in training"
+    )
+    frequent.add_argument("--training_questions", required=True, help="of the training set")
+    frequent.add_argument("--training_annotations", help="where the answers are apart")
+    images = kinds.add_parser(
+        "shuffled-images", help="a set of questions, each asked about another image, for vlm test"
+    )
+    images.add_argument("--images", required=True, help="folder of the images")
+    images.add_argument("--image_name", help="of an image, image{image_id}.jpg say")
+    images.add_argument("--seed", type=int, default=0)
+    for kind in (frequent, images):
+        kind.add_argument("--questions", required=True)
+        kind.add_argument("--annotations", help="where the answers are apart")
+    for kind in (nearest, moved, frequent, images):
+        kind.add_argument("--output", required=True, help="folder for what is written")
     return parser
 
 
@@ -84,12 +105,13 @@ def _nearest(
     from vlm.extract import Extraction
     from vlm.formats.image_list import ListedImage
     from vlm.training import checkpoint as checkpoints
+    from vlm.training.recipe import rebuild
 
     recipe = checkpoints.read(options.checkpoint)[checkpoints.SECTION]
     if recipe["data"] is None:
         raise InputError(f"{options.checkpoint} was not trained on files that it names")
     recipe["data"]["init_args"]["store"] = None
-    data = checkpoints.rebuild(recipe["data"], CaptionData)
+    data = rebuild(recipe["data"], CaptionData)
     splits = [data.samples("train"), data.samples(options.split)]
     if options.store is None:
         backbone = checkpoints.load_backbone(recipe, options.backbone)

@@ -3,17 +3,11 @@
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
-
-import torch
 
 from vlm.cli.arguments import Arguments
-from vlm.data.images import check_images
-from vlm.decoding import BeamSearch
-from vlm.errors import InputError
-from vlm.extract import geometry_of
-from vlm.training.captioning import CaptioningModule
+from vlm.cli.photos import load_captioner
+from vlm.cli.photos import parser as photo_parser
+from vlm.training.module import VisionLanguageModule
 
 
 def main(verb: str, arguments: Sequence[str]) -> None:
@@ -22,7 +16,7 @@ def main(verb: str, arguments: Sequence[str]) -> None:
     caption.add_argument("--batch_size", type=_positive, default=16)
     caption.add_argument("--json", action="store_true", help="one JSON object a line")
     options = caption.parse_args(arguments)
-    module = load(options)
+    module = load_captioner(options)
     for start in range(0, len(options.images), options.batch_size):
         paths = options.images[start : start + options.batch_size]
         for path, caption, log_probability in captions(module, paths):
@@ -34,36 +28,19 @@ def main(verb: str, arguments: Sequence[str]) -> None:
 
 
 def parser(verb: str) -> Arguments:
-    """The options that every verb over photos has."""
-    parser = Arguments(prog=f"vlm {verb}")
-    parser.add_argument("checkpoint", help="file that vlm fit or vlm demo wrote")
+    """The options of a verb that writes captions."""
+    parser = photo_parser(verb)
     parser.add_argument("images", nargs="+", metavar="image", help="image files")
-    parser.add_argument("--backbone", help="folder or file of the backbone, if its source is gone")
     parser.add_argument("--beams", type=int, help="of beam search; the checkpoint's by default")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps")
     return parser
 
 
-def load(options: argparse.Namespace) -> CaptioningModule:
-    """The checkpoint's module on its device, after a look at every image."""
-    check_images((Path(path) for path in options.images), origin="the command line")
-    module = CaptioningModule.load(options.checkpoint, backbone=options.backbone)
-    if options.beams is not None:
-        if not isinstance(module.decoding, BeamSearch):
-            raise InputError(f"--beams is for beam search, not for {module.decoding}; leave it out")
-        module.decoding = replace(module.decoding, beams=options.beams)
-    try:
-        return module.to(torch.device(options.device))
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"device {options.device!r} cannot be used ({reason}); try cpu") from error
-
-
-def captions(module: CaptioningModule, paths: Sequence[str]) -> Iterator[tuple[str, str, float]]:
+def captions(
+    module: VisionLanguageModule, paths: Sequence[str]
+) -> Iterator[tuple[str, str, float]]:
     """Path, caption and log-probability of each image."""
-    geometry = geometry_of(module.backbone)
-    images = torch.stack([geometry.load(path) for path in paths]).to(module.device)
-    decoded = module.write(module.look(images))
+    task = module.captioning
+    decoded = task.write(module.network.encode(module.look_at(paths)))
     for path, tokens, total in zip(paths, decoded.tokens[:, 0], decoded.sums[:, 0], strict=True):
         yield path, module.tokenizer.decode(tokens.tolist()), total.item()
 

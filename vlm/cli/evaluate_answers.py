@@ -5,13 +5,13 @@ from pathlib import Path
 
 from vlm.cli.report import Report, provenance
 from vlm.cli.selection import Selection
-from vlm.cli.table import accuracy_table
+from vlm.cli.table import accuracy_table, answer_table
 from vlm.errors import InputError
 from vlm.formats.ids import Id, shown
 from vlm.formats.questions import read_answers, read_object_labels, read_questions
 from vlm.formats.results import ANSWERS
 from vlm.metrics.polling import neither_yes_nor_no, reads_as_yes, score_yes_no
-from vlm.metrics.signature import answer_signature, polling_signature
+from vlm.metrics.signature import polling_signature
 from vlm.metrics.vqa import VARIANTS, HumanAnswers, score_answers
 
 
@@ -23,18 +23,10 @@ def evaluate_answers(options: argparse.Namespace) -> Report:
     human = {key: listed[key] for key in answers}
     variant = VARIANTS[0] if options.variant is None else options.variant
     scores = score_answers(answers, human, variant=variant)
-    kinds = {kind: of for kind, of in scores.by_answer_type.items() if kind != "overall"}
-    metrics = {
-        "scores": {"overall": scores.overall, **kinds},
-        "question types": scores.by_question_type,
-        "signature": answer_signature(variant, human),
-        "questions": len(human),
-    }
-    rows = {"overall": scores.overall} | {_row(kind): of for kind, of in kinds.items()}
-    rows |= {f"  {_row(kind)}": of for kind, of in scores.by_question_type.items()}
+    metrics = scores.record()
     lines = provenance(metrics, len(human), len(listed), "questions")
     records = [{"question_id": key, "accuracy": of} for key, of in scores.per_question.items()]
-    return Report(metrics, records, "\n".join([accuracy_table(rows), *lines]))
+    return Report(metrics, records, "\n".join([answer_table(metrics), *lines]))
 
 
 def evaluate_object_answers(options: argparse.Namespace) -> Report:
@@ -62,11 +54,6 @@ def evaluate_object_answers(options: argparse.Namespace) -> Report:
     return Report(metrics, records, "\n".join([accuracy_table(rows), *lines]))
 
 
-def _row(kind: str) -> str:
-    """The name of a row of the table, on one line, for questions without a type too."""
-    return " ".join(kind.split()) or "(none)"
-
-
 def _human(questions: Path, annotations: Path) -> dict[Id, HumanAnswers]:
     """What people answered to each question, in the order of the questions."""
     people = {row.question_id: row for row in read_answers(annotations)}
@@ -77,4 +64,4 @@ def _human(questions: Path, annotations: Path) -> dict[Id, HumanAnswers]:
             f"{annotations} has no answers to question_id {shown(bare)} of {questions}; "
             "give the annotations that belong to the questions"
         )
-    return {key: HumanAnswers(*people[key][1:]) for key in asked}
+    return {key: HumanAnswers(*people[key][1:4]) for key in asked}

@@ -8,13 +8,13 @@ from typing import NoReturn
 import lightning as L
 from lightning.pytorch.cli import LightningArgumentParser
 
-from vlm.data.datamodules import CaptionData
+from vlm.data import CaptionData, JointData, VQAData
 from vlm.decoding import BeamSearch, Greedy, Sampling
 from vlm.errors import InputError
 from vlm.models.backbone import FrozenBackbone
 from vlm.models.decoder import TextDecoder
 from vlm.models.encoder import RegionEncoder
-from vlm.training.captioning import CaptioningModule
+from vlm.training import AnsweringModule, CaptioningModule, JointModule
 
 TOLD = r"there is no option '[^']*'; (did you mean '[^']*'\?|see --help)"
 UNKNOWN = (
@@ -25,8 +25,12 @@ UNKNOWN = (
 TOP = ("model", "data", "trainer", "output", "backbone", "ckpt_path", "seed_everything", "config")
 OPTIONS_OF = (
     L.Trainer,
+    AnsweringModule,
     CaptioningModule,
+    JointModule,
     CaptionData,
+    VQAData,
+    JointData,
     FrozenBackbone,
     RegionEncoder,
     TextDecoder,

@@ -1,13 +1,15 @@
 """What a checkpoint decides about a run, and what may overrule it."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from vlm.data.datamodules import ImageData
 from vlm.errors import InputError
 from vlm.training import checkpoint as checkpoints
+from vlm.training.recipe import class_of
 
-GIVEN = {"encoder": "region_width", "decoder": "vocabulary_size"}  # by backbone and tokenizer
 FREE = "dropout"
+FIXED_OF_DATA = {"vocabulary", "answers"}
 
 
 def lowest_config(recipe: dict[str, Any], backbone: str | None) -> dict[str, Any]:
@@ -17,19 +19,13 @@ def lowest_config(recipe: dict[str, Any], backbone: str | None) -> dict[str, Any
         recipe: the checkpoint's section.
         backbone: folder or file that holds its backbone, where the source is gone.
     """
-    parts: dict[str, Any] = {"backbone": checkpoints.backbone_description(recipe, backbone)}
-    for part, given in GIVEN.items():
-        arguments = dict(recipe[part]["init_args"])
-        arguments.pop(given)
-        parts[part] = {"class_path": recipe[part]["class_path"], "init_args": arguments}
     settings = dict(recipe["settings"])
-    config: dict[str, Any] = {
-        "seed_everything": settings.pop("seed"),
-        "model": {"class_path": recipe["task"], "init_args": parts | settings},
-    }
+    config: dict[str, Any] = {"seed_everything": settings.pop("seed")}
+    backbone_part = {"backbone": checkpoints.backbone_description(recipe, backbone)}
+    arguments = backbone_part | recipe["parts"] | settings
+    config["model"] = {"class_path": recipe["task"], "init_args": arguments}
     if recipe["data"] is not None:
-        arguments = _from_here(recipe["data"]["init_args"])
-        config["data"] = {"class_path": recipe["data"]["class_path"], "init_args": arguments}
+        config["data"] = recipe["data"] | {"init_args": _from_here(recipe["data"])}
     return config
 
 
@@ -43,16 +39,29 @@ def refuse_changes(recipe: dict[str, Any], config: Any) -> None:
     Raises:
         InputError: naming the first option that differs.
     """
+    _refuse_other_task(recipe, config)
     model = config.model.init_args
-    for part in GIVEN:
-        _refuse_other(f"model.{part}", model[part].as_dict(), recipe[part])
+    for part, description in recipe["parts"].items():
+        _refuse_other(f"model.{part}", model[part].as_dict(), description)
     trained = recipe["backbone"]["init_args"].get("image_size")  # none where regions are imported
     size = model.backbone.init_args.get("image_size")
     if size is not None and list(size if not isinstance(size, int) else (size, size)) != trained:
         raise _cannot_change("model.backbone.image_size", size, trained)
     if recipe["data"] is not None:
-        vocabulary = recipe["data"]["init_args"]["vocabulary"]
-        _refuse_other("data.vocabulary", config.data.init_args.vocabulary.as_dict(), vocabulary)
+        for name in FIXED_OF_DATA & recipe["data"]["init_args"].keys():
+            asked = config.data.init_args[name].as_dict()
+            _refuse_other(f"data.{name}", asked, recipe["data"]["init_args"][name])
+
+
+def _refuse_other_task(recipe: dict[str, Any], config: Any) -> None:
+    """A model of one task is not run as one of another, nor on another's data."""
+    pairs = [("model", recipe["task"])]
+    if recipe["data"] is not None:
+        pairs.append(("data", recipe["data"]["class_path"]))
+    for option, trained in pairs:
+        kinds = [class_of(path).__name__ for path in (config[option].class_path, trained)]
+        if kinds[0] != kinds[1]:
+            raise _cannot_change(option, *kinds)
 
 
 def refuse_lost_average(content: dict[str, Any], callbacks: list[Any]) -> None:
@@ -70,7 +79,7 @@ def refuse_lost_average(content: dict[str, Any], callbacks: list[Any]) -> None:
 
 
 def _refuse_other(option: str, asked: dict[str, Any], trained: dict[str, Any]) -> None:
-    kinds = [checkpoints.class_of(part["class_path"]) for part in (asked, trained)]
+    kinds = [class_of(part["class_path"]) for part in (asked, trained)]
     if kinds[0] is not kinds[1]:
         raise _cannot_change(option, kinds[0].__name__, kinds[1].__name__)
     for name, value in asked["init_args"].items():
@@ -85,14 +94,20 @@ def _cannot_change(option: str, asked: Any, trained: Any) -> InputError:
     )
 
 
-def _from_here(arguments: dict[str, Any]) -> dict[str, Any]:
+def _from_here(data: dict[str, Any]) -> dict[str, Any]:
     """Data whose paths hold from any folder, so that those given now are relative to this one."""
-    root, files = Path(arguments["root"]), arguments["annotations"]
-    if isinstance(files, dict):
-        files = {split: str(root / file) for split, file in files.items()}
-    elif files is not None:
-        files = str(root / files)
+    arguments = data["init_args"]
+    root = Path(arguments["root"])
+
+    def placed(named: Any) -> Any:
+        if isinstance(named, dict):
+            return {split: placed(files) for split, files in named.items()}
+        if isinstance(named, list):
+            return [placed(file) for file in named]
+        return None if named is None else str(root / named)
+
+    files = cast("type[ImageData]", class_of(data["class_path"])).FILES
     # A store holds the images of one set on one machine; whoever has one for this run names it.
     left = ("seed", "root", "store")
     kept = {name: value for name, value in arguments.items() if name not in left}
-    return kept | {"annotations": files, "images": str(root / arguments["images"])}
+    return kept | {name: placed(arguments[name]) for name in (*files, "images")}

@@ -1,6 +1,7 @@
 """Scores as tables for people, one row a captioner or a kind of question."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from vlm.metrics.vqa import rounded
 
@@ -29,3 +30,19 @@ def accuracy_table(rows: Mapping[str, float]) -> str:
     """
     first = max(len(name) for name in rows)
     return "\n".join(f"{name:<{first}}{rounded(value):>8.2f}" for name, value in rows.items())
+
+
+def answer_table(metrics: Mapping[str, Any]) -> str:
+    """A text table of VQA accuracy, overall, by kind of answer, then by type of question.
+
+    Args:
+        metrics: what :meth:`vlm.metrics.vqa.VqaScores.record` gives.
+    """
+    rows = {_row(kind): of for kind, of in metrics["scores"].items()}
+    rows |= {f"  {_row(kind)}": of for kind, of in metrics["question types"].items()}
+    return accuracy_table(rows)
+
+
+def _row(kind: str) -> str:
+    """The name of a row, on one line, for questions without a type too."""
+    return " ".join(kind.split()) or "(none)"

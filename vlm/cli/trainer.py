@@ -22,11 +22,13 @@ from vlm.cli.accelerator import has_bf16
 from vlm.cli.login import has_wandb_login
 from vlm.cli.parser import OneSentenceParser, sentence_within
 from vlm.cli.precedence import lowest_config, refuse_changes, refuse_lost_average
-from vlm.data.datamodules import SPLITS_OF_STAGE, CaptionData
+from vlm.data import JointData, VQAData
+from vlm.data.datamodules import ImageData
 from vlm.errors import InputError
 from vlm.text.tokenizer import CaptionTokenizer
 from vlm.training import checkpoint as checkpoints
 from vlm.training.callbacks import ResultWriter, RunRecord, SampleTable
+from vlm.training.warm_start import take_over
 
 # What the libraries say about their own insides, or advise where the advice is known.
 NOISE = (
@@ -149,6 +151,12 @@ class TrainerCLI(LightningCLI):
             default=None,
             help="Folder or file that holds the checkpoint's backbone, if its source is gone.",
         )
+        parser.add_argument(
+            "--start",
+            type=str | None,
+            default=None,
+            help="Checkpoint, of any task, whose encoder and decoder a training begins with.",
+        )
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments(
@@ -156,6 +164,10 @@ class TrainerCLI(LightningCLI):
             "model.init_args.tokenizer",
             compute_fn=self._tokenizer,
             apply_on="instantiate",
+        )
+        # A module without answers is not given any.
+        parser.link_arguments(
+            "data", "model.init_args.answers", compute_fn=self._answers, apply_on="instantiate"
         )
         parser.set_defaults({"seed_everything": 0})
 
@@ -204,12 +216,19 @@ class TrainerCLI(LightningCLI):
 
     def after_instantiate_classes(self) -> None:
         """Holds backbone and images against what they must be, before anything is written."""
+        start = self._get(self.config, "start")
+        if start and self.recipe is None:  # a run that goes on has its own weights
+            take_over(self.model, checkpoints.read(start))
         if self.recipe is not None:
             checkpoints.check_backbone(self.model.backbone, self.recipe)
             checkpoints.check_boxes(self.datamodule.store, self.recipe)
         if self.trainer.is_global_zero:
-            for split in SPLITS_OF_STAGE[self.verb]:
+            self.model.trainer = self.trainer
+            for split in self.model.splits(self.verb):
                 self.datamodule.check_images(split)
+                samples = self.datamodule.samples(split)
+                for task in self.model.tasks:
+                    print(*task.notes(samples, split), sep="\n", end="")
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Nothing yet: :meth:`run` does, once the caller is ready."""
@@ -218,11 +237,17 @@ class TrainerCLI(LightningCLI):
         """Runs the verb."""
         super()._run_subcommand(self.verb)
 
-    def _tokenizer(self, data: CaptionData) -> CaptionTokenizer:
-        """The checkpoint's, or one made from the training captions."""
+    def _tokenizer(self, data: ImageData) -> CaptionTokenizer:
+        """The checkpoint's, or one made from the training texts."""
         if self.recipe is not None:
             return CaptionTokenizer(self.recipe["tokenizer"])
         return data.tokenizer()
+
+    def _answers(self, data: ImageData) -> tuple[str, ...] | None:
+        """The checkpoint's, or those chosen on the training questions."""
+        if self.recipe is not None:
+            return None if self.recipe["answers"] is None else tuple(self.recipe["answers"])
+        return data.answer_list() if isinstance(data, VQAData | JointData) else None
 
     def _default_output(self, config: Any) -> Path:
         """Beside the checkpoint, its own run's folder to go on in, or a new one under runs."""

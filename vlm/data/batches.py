@@ -1,7 +1,8 @@
 """Samples to batches: images from their files, or their regions from a store."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -11,22 +12,39 @@ from vlm.data.augmentation import RandAugment, seed_of
 from vlm.data.images import ImageGeometry
 from vlm.data.order import Draw
 from vlm.data.store import FeatureStore
-from vlm.formats.captions import CaptionSample
+from vlm.formats.ids import Id
 from vlm.regions import RegionFeatures
 
 
-class CaptionBatch(NamedTuple):
-    """Images with their captions.
+class Sample(Protocol):
+    """An image of a split with whatever text there is about it."""
+
+    @property
+    def image_id(self) -> Id:
+        """Of the image, unique in its set."""
+        ...
+
+    @property
+    def path(self) -> Path:
+        """Of its file."""
+        ...
+
+
+class Batch(NamedTuple):
+    """Images with the text about them.
 
     Attributes:
-        image_ids: ``B`` ids.
+        samples: ``B`` of them, of one kind: with captions, with questions, or with both.
         images: ``(B, 3, height, width)`` uint8, or the region features of the images.
-        captions: ``B`` lists of up to ``C`` captions, empty where there are none.
     """
 
-    image_ids: list[int | str]
+    samples: list[Any]
     images: Tensor | RegionFeatures
-    captions: list[list[str]]
+
+    @property
+    def image_ids(self) -> list[Id]:
+        """Of the samples."""
+        return [sample.image_id for sample in self.samples]
 
 
 class ImageFiles(Dataset):
@@ -41,7 +59,7 @@ class ImageFiles(Dataset):
 
     def __init__(
         self,
-        samples: Sequence[CaptionSample],
+        samples: Sequence[Sample],
         geometry: ImageGeometry,
         *,
         augmentation: RandAugment | None = None,
@@ -55,7 +73,7 @@ class ImageFiles(Dataset):
     def __len__(self) -> int:
         return len(self._samples)
 
-    def __getitem__(self, draw: Draw) -> tuple[CaptionSample, Tensor]:
+    def __getitem__(self, draw: Draw) -> tuple[Sample, Tensor]:
         sample = self._samples[draw.sample]
         image = self._geometry.load(sample.path)
         if self._augmentation is not None:
@@ -63,9 +81,9 @@ class ImageFiles(Dataset):
             image = self._augmentation(image, seed=seed)
         return sample, image
 
-    def collate(self, items: Sequence[tuple[CaptionSample, Tensor]]) -> CaptionBatch:
+    def collate(self, items: Sequence[tuple[Sample, Tensor]]) -> Batch:
         """Items to one batch."""
-        return _batch([sample for sample, _ in items], torch.stack([image for _, image in items]))
+        return Batch([sample for sample, _ in items], torch.stack([image for _, image in items]))
 
 
 class StoredViews(Dataset):
@@ -81,7 +99,7 @@ class StoredViews(Dataset):
 
     def __init__(
         self,
-        samples: Sequence[CaptionSample],
+        samples: Sequence[Sample],
         store: FeatureStore,
         rows: Sequence[int],
         *,
@@ -100,16 +118,8 @@ class StoredViews(Dataset):
     def __getitem__(self, draw: Draw) -> Draw:
         return draw
 
-    def collate(self, draws: Sequence[Draw]) -> CaptionBatch:
+    def collate(self, draws: Sequence[Draw]) -> Batch:
         """A batch read at once, so that each region is copied a single time."""
         views = [seed_of(self._seed, *draw) % self._views for draw in draws]
         regions = self._store.batch([self._rows[draw.sample] for draw in draws], views)
-        return _batch([self._samples[draw.sample] for draw in draws], regions)
-
-
-def _batch(samples: Sequence[CaptionSample], images: Tensor | RegionFeatures) -> CaptionBatch:
-    return CaptionBatch(
-        image_ids=[sample.image_id for sample in samples],
-        images=images,
-        captions=[list(sample.captions) for sample in samples],
-    )
+        return Batch([self._samples[draw.sample] for draw in draws], regions)

@@ -1,23 +1,22 @@
-"""CaptionData: images and their captions, batch by batch, for Lightning."""
+"""ImageData: images with the text about them, batch by batch, for Lightning."""
 
 import os
+from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
 from vlm.data.augmentation import RandAugment
-from vlm.data.batches import ImageFiles, StoredViews
-from vlm.data.folders import list_images
+from vlm.data.batches import Batch, ImageFiles, Sample, StoredViews
 from vlm.data.images import ImageGeometry, check_images
 from vlm.data.order import FixedOrder, ResumableLoader, ShuffledOrder
 from vlm.data.store import FeatureStore
 from vlm.errors import InputError
 from vlm.files import file_hash
-from vlm.formats.captions import CaptionSample, read_captions
-from vlm.formats.image_list import listed
-from vlm.text.tokenizer import CaptionTokenizer, Vocabulary, WordVocabulary
+from vlm.text.tokenizer import CaptionTokenizer
 
 SPLITS_OF_STAGE = {
     "fit": ("train", "val"),
@@ -25,41 +24,42 @@ SPLITS_OF_STAGE = {
     "test": ("test",),
     "predict": ("predict",),
 }
+Of = TypeVar("Of", bound=Sample)
+Files = dict[str, str | list[str]] | str | None
 
 
-class CaptionData(L.LightningDataModule):
-    """Captioned images from COCO JSON, JSON lines or a plain folder.
+class ImageData(L.LightningDataModule, ABC, Generic[Of]):
+    """What every task needs of its images; a subclass knows what is said about them.
 
     Args:
-        annotations: file of each split (``train``, ``val``, ``test``, ``predict``), or one
-            file for whichever split is asked for; without a file for it, ``predict`` takes
-            every image of the folder.
         images: folder that the image names are relative to.
-        root: folder that ``annotations`` and ``images`` are relative to.
-        vocabulary: how the tokenizer is made from the training captions.
+        root: folder that ``images`` and the files of a subclass are relative to.
         store: of region features that ``vlm extract`` made; training draws from its views,
             everything else reads the clean one. Without it the backbone looks at every step.
         augmentation: of training images; needs the backbone in the loop, so no store.
-        batch_size: images a step, each with all its captions.
+        batch_size: images a step, each with all that is said about it.
         workers: processes that load images.
         seed: of order and augmentation.
+
+    Attributes:
+        FILES: the arguments that name files of splits, a list where a split has several.
 
     Raises:
         InputError: if augmentation and store are both asked for, or a number is out of range.
     """
 
+    FILES: tuple[str, ...] = ()
+
     def __init__(
         self,
-        annotations: dict[str, str] | str | None = None,
-        images: str = ".",
+        images: str,
         *,
-        root: str = ".",
-        vocabulary: Vocabulary = WordVocabulary(),  # noqa: B008  frozen
-        store: FeatureStore | None = None,
-        augmentation: RandAugment | None = None,
-        batch_size: int = 32,
-        workers: int = 0,
-        seed: int = 0,
+        root: str,
+        store: FeatureStore | None,
+        augmentation: RandAugment | None,
+        batch_size: int,
+        workers: int,
+        seed: int,
     ) -> None:
         super().__init__()
         if batch_size < 1 or workers < 0:
@@ -72,10 +72,8 @@ class CaptionData(L.LightningDataModule):
                 "stored features cannot be augmented; remove data.store or data.augmentation, or "
                 "extract a store with several views"
             )
-        self.annotations = annotations
         self.images = images
         self.root = str(Path(root).resolve())
-        self.vocabulary = vocabulary
         self.store = store
         self.augmentation = augmentation
         self.batch_size = batch_size
@@ -84,24 +82,31 @@ class CaptionData(L.LightningDataModule):
         # More processes than images leave some without any, and that is well.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self._checked: set[str] = set()
-        self._samples: dict[str, list[CaptionSample]] = {}
+        self._samples: dict[str, list[Of]] = {}
         self._geometry: ImageGeometry | None = None
         self._rows: dict[tuple[str, str], list[int]] = {}
 
-    def samples(self, split: str) -> list[CaptionSample]:
-        """The images of a split with their captions, read once.
+    @abstractmethod
+    def tokenizer(self) -> CaptionTokenizer:
+        """A tokenizer made from the training texts."""
+
+    @abstractmethod
+    def read(self, split: str) -> list[Of]:
+        """The images of a split with all that is said about them, from the files.
+
+        Raises:
+            InputError: if the split has no file or its file cannot be used.
+        """
+
+    def samples(self, split: str) -> list[Of]:
+        """The images of a split with all that is said about them, read once.
 
         Raises:
             InputError: if the split has no file or its file cannot be used.
         """
         if split not in self._samples:
-            self._samples[split] = self._read(split)
+            self._samples[split] = self.read(split)
         return self._samples[split]
-
-    def tokenizer(self) -> CaptionTokenizer:
-        """A tokenizer made from the training captions."""
-        samples = self.samples("train")
-        return self.vocabulary.train(text for sample in samples for text in sample.captions)
 
     def check_images(self, split: str) -> None:
         """Looks at every image file of a split, once, or for its features in the store.
@@ -109,7 +114,7 @@ class CaptionData(L.LightningDataModule):
         Raises:
             InputError: naming all that cannot be used, or the first that the store lacks.
         """
-        folder, samples = self._folder, self.samples(split)
+        folder, samples = self.folder, self.samples(split)
         if split in self._checked:
             return
         if self.store is not None:
@@ -122,12 +127,14 @@ class CaptionData(L.LightningDataModule):
         self._checked.add(split)
 
     def fingerprints(self, stage: str) -> dict[str, dict[str, str | int]]:
-        """What each split of a stage holds: its file, the file's hash, how many images."""
+        """What each split of a stage holds: how many images, and the hash of each of its files."""
         found: dict[str, dict[str, str | int]] = {}
         for split in SPLITS_OF_STAGE[stage]:
-            file, images = self._file(split), len(self.samples(split))
-            content = {"file": str(file), "hash": file_hash(file)} if file else {}
-            found[split] = content | {"images": images}
+            content: dict[str, str | int] = {"images": len(self.samples(split))}
+            for argument in self.FILES:
+                for path in self.paths(argument, split):
+                    content[f"{argument}: {path}"] = file_hash(path)
+            found[split] = content
         return found
 
     def look_with(self, geometry: ImageGeometry) -> None:
@@ -141,7 +148,7 @@ class CaptionData(L.LightningDataModule):
             InputError: naming the first that it does not have.
         """
         if (store.path, split) not in self._rows:
-            folder, samples = self._folder, self.samples(split)
+            folder, samples = self.folder, self.samples(split)
             names = [os.path.relpath(sample.path, folder) for sample in samples]
             pairs = zip(samples, names, strict=True)
             found = [store.row(sample.image_id, name) for sample, name in pairs]
@@ -175,40 +182,24 @@ class CaptionData(L.LightningDataModule):
         """In order, each image once."""
         return self._in_order("predict")
 
-    def _read(self, split: str) -> list[CaptionSample]:
-        file = self._file(split)
-        if file is None and split == "predict":
-            images = listed(list_images(self._folder), self._folder)
-            return [CaptionSample(image.image_id, image.path, ()) for image in images]
-        if file is None:
-            raise InputError(
-                f"there are no annotations for {split}; name a file as data.annotations.{split}"
-            )
-        samples = read_captions(file, self._folder)
-        for sample in samples:
-            if not all(caption.strip() for caption in sample.captions):
-                raise InputError(
-                    f"{file}: a caption of image {sample.image_id} is empty; write one or remove it"
-                )
-        bare = [str(sample.image_id) for sample in samples if not sample.captions]
-        if bare and split != "predict":
-            raise InputError(
-                f"{file} has no caption for {len(bare)} images ({', '.join(bare[:5])}); "
-                "write one each, or use predict"
-            )
-        return samples
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """The images alone: what is said about them stays text."""
+        images = super().transfer_batch_to_device(batch.images, device, dataloader_idx)
+        return batch._replace(images=images)
 
     @property
-    def _folder(self) -> Path:
+    def folder(self) -> Path:
         """Of the images."""
         return Path(self.root) / self.images
 
-    def _file(self, split: str) -> Path | None:
-        """The annotation file of a split, if it has one."""
-        named = self.annotations
-        if isinstance(named, dict):
-            named = named.get(split)
-        return None if named is None else Path(self.root) / named
+    def paths(self, argument: str, split: str) -> list[Path]:
+        """The files of a split that one of the arguments names: none, one, or several."""
+        named: Files = getattr(self, argument)
+        of_split = named.get(split) if isinstance(named, dict) else named
+        names = [of_split] if isinstance(of_split, str) else of_split or []
+        return [Path(self.root) / name for name in names]
 
     def _dataset(self, split: str) -> "ImageFiles | StoredViews":
         """The images of a split; those of training in random views, or augmented."""

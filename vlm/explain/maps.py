@@ -1,4 +1,4 @@
-"""Attention maps of a finished caption, by replay.
+"""Attention maps of a finished caption, by replay, and of a question, as it is read.
 
 Decoding carries no maps. A finished caption is read once more, teacher-forced, and
 every cross-attention is asked for its weights: correct under beam search, because
@@ -11,25 +11,27 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vlm.models.answerer import QuestionAnswerer
 from vlm.models.captioner import Captioner
 from vlm.regions import RegionFeatures
 from vlm.text.tokenizer import CaptionTokenizer, Word
 
 
-class CaptionMaps(NamedTuple):
-    """Where every word of one caption looked.
+class WordMaps(NamedTuple):
+    """Where every word of one caption or question looked.
 
     Attributes:
-        words: of the caption, in order.
+        words: of the text, in order.
         weights: ``(layers, H, words, N)``, each row over ``N`` summing to 1.
-        probabilities: ``(words,)``, of each word after those before it.
         boxes: ``(N, 4)`` as x0 y0 x1 y1 in [0, 1] of the original image.
+        probabilities: ``(words,)``, of each word of a caption after those before it; None for
+            a question, which was given.
     """
 
     words: list[str]
     weights: Tensor
-    probabilities: Tensor
     boxes: Tensor
+    probabilities: Tensor | None = None
 
     def mean(self) -> Tensor:
         """``(words, N)``: the last layer's weights, averaged over its heads."""
@@ -42,7 +44,7 @@ def replay(
     tokenizer: CaptionTokenizer,
     regions: RegionFeatures,
     captions: Sequence[Sequence[int]],
-) -> list[CaptionMaps]:
+) -> list[WordMaps]:
     """Attention maps of one caption for each image of a batch.
 
     Args:
@@ -78,23 +80,46 @@ def replay(
     ]
 
 
+@torch.no_grad()
+def read_question(
+    answerer: QuestionAnswerer,
+    tokenizer: CaptionTokenizer,
+    regions: RegionFeatures,
+    tokens: Sequence[int],
+) -> WordMaps:
+    """Attention maps of a question about one image.
+
+    Args:
+        answerer: that reads it, in both directions.
+        tokenizer: of its ids.
+        regions: of the image, ``B`` being 1.
+        tokens: of the question, start and end included.
+    """
+    ids = torch.tensor([[list(tokens)]], device=regions.features.device)
+    memory, real = answerer.encode(regions), torch.ones_like(ids, dtype=torch.bool)
+    weights = answerer.decoder.reading_weights(ids, memory, real=real)[:, 0, 0].float().cpu()
+    return _of_one(tokenizer.words(tokens), weights=weights, boxes=regions.boxes[0].cpu())
+
+
 def _length(ids: Sequence[int], end: int) -> int:
     """How many tokens there are, the end included."""
     return list(ids).index(end) + 1 if end in ids else len(ids)
 
 
 def _of_one(
-    words: list[Word], *, weights: Tensor, log_probabilities: Tensor, boxes: Tensor
-) -> CaptionMaps:
+    words: list[Word], *, weights: Tensor, boxes: Tensor, log_probabilities: Tensor | None = None
+) -> WordMaps:
     """Token weights ``(layers, L, H, N)`` gathered into words."""
     spans = [slice(word.start, word.stop) for word in words]
     layers, _, heads, count = weights.shape
     maps = [weights[:, span].mean(dim=1) for span in spans]
-    sums = [log_probabilities[span].sum() for span in spans]
-    empty = weights.new_zeros(layers, heads, 0, count)
-    return CaptionMaps(
+    likely = None
+    if log_probabilities is not None:
+        sums = [log_probabilities[span].sum() for span in spans]
+        likely = torch.stack(sums).exp() if sums else weights.new_zeros(0)
+    return WordMaps(
         words=[word.text for word in words],
-        weights=torch.stack(maps, dim=2) if maps else empty,
-        probabilities=torch.stack(sums).exp() if sums else weights.new_zeros(0),
+        weights=torch.stack(maps, dim=2) if maps else weights.new_zeros(layers, heads, 0, count),
         boxes=boxes,
+        probabilities=likely,
     )

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from vlm.explain.maps import CaptionMaps
+from vlm.explain.maps import WordMaps
 
 # From night to daylight; lightness rises all the way, so that it reads in grey and for
 # every kind of colour vision.
@@ -62,7 +62,7 @@ def overlay(picture: Image.Image, heat: NDArray) -> Image.Image:
 
 
 def strip(
-    picture: Image.Image, maps: CaptionMaps, *, panel: int = PANEL, columns: int = 8
+    picture: Image.Image, maps: WordMaps, *, panel: int = PANEL, columns: int = 8
 ) -> Image.Image:
     """The picture, then one panel a word with where that word looked.
 

@@ -36,12 +36,14 @@ class Answers(NamedTuple):
         texts: ten in VQA v2, in the file's order; as written.
         answer_type: ``yes/no``, ``number`` or ``other``; empty where the file has none.
         question_type: its first words, ``what color is the`` say; empty where there are none.
+        multiple_choice_answer: the one that most people gave; empty where the file has none.
     """
 
     question_id: Id
     texts: tuple[str, ...]
     answer_type: str
     question_type: str
+    multiple_choice_answer: str = ""
 
 
 def read_questions(file: Path) -> list[Question]:
@@ -51,7 +53,12 @@ def read_questions(file: Path) -> list[Question]:
         InputError: if the file is missing, cut off, of another kind, or has doubled ids or a
             question that is no text.
     """
-    tree, form = read_json(file), FORM_OF_QUESTIONS
+    return questions_of(file, read_json(file))
+
+
+def questions_of(file: Path, tree: Any) -> list[Question]:
+    """Those of a value that a file holds, in the way of :func:`read_questions`."""
+    form = FORM_OF_QUESTIONS
     require_kind(file, tree, QUESTIONS, name="questions", sign="question_id", form=form)
     rows = records(file, tree, "questions", form=form)
     keys = _ids(rows)
@@ -74,10 +81,14 @@ def read_answers(file: Path) -> list[Answers]:
     bare = [key for key, given in zip(keys, texts, strict=True) if not given]
     if bare:
         raise InputError(f"{file}: questions {shown(bare)} have no answer; give each one or more")
-    return [
-        Answers(key, given, str(row.get("answer_type") or ""), str(row.get("question_type") or ""))
-        for key, given, row in zip(keys, texts, rows.rows, strict=True)
-    ]
+    types = (
+        [str(row.get(field) or "") for row in rows.rows]
+        for field in ("answer_type", "question_type")
+    )
+    most = [row.get("multiple_choice_answer") for row in rows.rows]
+    most = ["" if answer is None else answer for answer in most]
+    most = rows.checked_texts("multiple_choice_answer", most)
+    return list(map(Answers, keys, texts, *types, most))
 
 
 def _answers(file: Path, keys: list[Id], groups: list[list[Any]]) -> list[tuple[str, ...]]:

@@ -11,14 +11,15 @@ Programs that compute it disagree; a score must name which it follows.
 
 import difflib
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from statistics import fmean
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from vlm.errors import InputError
 from vlm.formats.ids import shown
+from vlm.metrics.signature import answer_signature
 from vlm.text.answers import clean_spaces, normalise, normalise_mmf, strip_punctuation
 
 QuestionId = TypeVar("QuestionId", bound=Hashable)
@@ -50,12 +51,24 @@ class VqaScores(Generic[QuestionId]):
         by_answer_type: Mean over the questions of each type, types in alphabetical order.
         by_question_type: The same by the question's first words.
         per_question: Of each question, in the order of the human answers.
+        signature: See :func:`vlm.metrics.signature.answer_signature`.
     """
 
     overall: float
     by_answer_type: dict[str, float]
     by_question_type: dict[str, float]
     per_question: dict[QuestionId, float]
+    signature: str = field(compare=False)
+
+    def record(self) -> dict[str, Any]:
+        """What ``metrics.json`` holds of them."""
+        kinds = {kind: of for kind, of in self.by_answer_type.items() if kind != "overall"}
+        return {
+            "scores": {"overall": self.overall, **kinds},
+            "question types": self.by_question_type,
+            "signature": self.signature,
+            "questions": len(self.per_question),
+        }
 
 
 def score_answers(
@@ -90,7 +103,38 @@ def score_answers(
         by_answer_type=_means((people.answer_type, score) for people, score in scored),
         by_question_type=_means((people.question_type, score) for people, score in scored),
         per_question=per_question,
+        signature=answer_signature(variant, human),
     )
+
+
+def ceiling(
+    human: Mapping[QuestionId, HumanAnswers],
+    vocabulary: Collection[str],
+    *,
+    variant: str = "official-2021",
+) -> dict[QuestionId, float]:
+    """The most that one answer of a vocabulary can earn at each question, in per cent.
+
+    Args:
+        human: At least one answer for each question.
+        vocabulary: The answers that may be given.
+        variant: Of :data:`VARIANTS`.
+
+    Raises:
+        InputError: The variant is unknown.
+    """
+    _check_variant(variant)
+    known, sides = frozenset(vocabulary), _SIDES[variant]
+    best = {}
+    for question, people in human.items():
+        written = dict.fromkeys(people.answers)
+        possible = [*written, *dict.fromkeys(map(normalise, written))]
+        earned = [0.0]
+        for answer in known.intersection(possible):
+            given, others = sides(answer, people.answers)
+            earned.append(_accuracy(others.count(given), len(others)))
+        best[question] = max(earned)
+    return best
 
 
 def rounded(score: float) -> float:

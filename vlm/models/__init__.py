@@ -1,5 +1,7 @@
 """The networks, in pure torch; they never see a word, a file or a config."""
 
+from vlm.models.answer_heads import AnswerClassifier, AnswerWriter
+from vlm.models.answerer import QuestionAnswerer
 from vlm.models.attention import MultiHeadAttention
 from vlm.models.backbone import FrozenBackbone
 from vlm.models.captioner import Captioner
@@ -8,12 +10,15 @@ from vlm.models.encoder import BlindEncoder, Memory, RegionEncoder
 from vlm.models.imported import ImportedRegions
 
 __all__ = [
+    "AnswerClassifier",
+    "AnswerWriter",
     "BlindEncoder",
     "Captioner",
     "FrozenBackbone",
     "ImportedRegions",
     "Memory",
     "MultiHeadAttention",
+    "QuestionAnswerer",
     "RegionEncoder",
     "TextDecoder",
 ]

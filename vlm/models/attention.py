@@ -125,6 +125,37 @@ class MultiHeadAttention(nn.Module):
         """Where the queries look: ``(B, H, L, N)``, each row summing to 1."""
         return attention_weights(self._split(self.query(queries)), key_values.keys, mask)
 
+    def follow(self, texts: Tensor, prefix: KeyValues, real: Tensor) -> Tensor:
+        """Causal self-attention of texts that go on from a prefix, which ``A`` of them share.
+
+        One softmax runs over the prefix and the text's own places; the keys and values of the
+        prefix are not repeated, however many texts go on from it.
+
+        Args:
+            texts: ``(Q, A, T, D)``.
+            prefix: keys and values of the ``Q`` prefixes, ``(Q, H, L, d)``.
+            real: ``(Q, L)``, False where a prefix pads.
+
+        Returns:
+            ``(Q, A, T, D)``.
+        """
+        several, length = texts.shape[1:3]
+        queries = self._split(self.query(texts).flatten(1, 2))  # (Q, H, A * T, d)
+        own = self.project(texts.flatten(0, 1))  # (Q * A, H, T, d)
+        before = queries @ prefix.keys.transpose(-2, -1)
+        before = before.masked_fill(~real[:, None, None, :], -math.inf)
+        apart = queries.unflatten(2, (several, length)).transpose(1, 2)  # (Q, A, H, T, d)
+        later = torch.ones(length, length, dtype=torch.bool, device=texts.device).triu(1)
+        among = apart.flatten(0, 1) @ own.keys.transpose(-2, -1)
+        among = among.masked_fill(later, -math.inf).unflatten(0, (-1, several))
+        before = before.unflatten(2, (several, length)).transpose(1, 2)  # (Q, A, H, T, L)
+        scores = torch.cat([before, among], dim=-1) / math.sqrt(queries.shape[-1])
+        on_prefix, on_own = scores.softmax(dim=-1).split([real.shape[-1], length], dim=-1)
+        found = on_prefix.transpose(1, 2).flatten(2, 3) @ prefix.values
+        found = found.unflatten(2, (several, length)).transpose(1, 2)
+        found = found + (on_own.flatten(0, 1) @ own.values).unflatten(0, (-1, several))
+        return self.output(found.transpose(2, 3).flatten(3))
+
     def _split(self, sequence: Tensor) -> Tensor:
         """``(B, L, D)`` into heads, ``(B, H, L, d)``."""
         return sequence.unflatten(-1, (self.heads, -1)).transpose(1, 2)

@@ -8,76 +8,47 @@ image are laid one after another along the query axis, their padding left out, s
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vlm.models.attention import KeyValues, MultiHeadAttention
+from vlm.models.attention import KeyValues
+from vlm.models.blocks import DecoderBlock, EncoderBlock, start_small
 from vlm.models.encoder import Memory
 from vlm.models.packing import Packing
 
 
-class DecoderBlock(nn.Module):
-    """A pre-norm transformer layer: the text looks at itself, at the memory, and thinks.
+class ProjectedMemory(NamedTuple):
+    """A memory as the blocks of a decoder see it.
 
-    Args:
-        width: ``D``.
-        heads: ``H``.
-        dropout: on what each of the three branches adds, in [0, 1).
+    Attributes:
+        key_values: of every block's cross-attention, ``(B, H, N, d)``.
+        mask: ``(B, 1, 1, N)``, True where there is something to look at.
     """
 
-    def __init__(self, width: int, heads: int, *, dropout: float) -> None:
-        super().__init__()
-        self.self_norm = nn.LayerNorm(width)
-        self.self_attention = MultiHeadAttention(width, heads)
-        self.cross_norm = nn.LayerNorm(width)
-        self.cross_attention = MultiHeadAttention(width, heads)
-        self.mlp_norm = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
-        )
-        self.dropout = nn.Dropout(dropout)
+    key_values: list[KeyValues]
+    mask: Tensor
 
-    def look_back(self, text: Tensor, mask: Tensor) -> Tensor:
-        """Self-attention over whole sequences.
 
-        Args:
-            text: ``(B, P, D)``.
-            mask: broadcastable to ``(B, H, P, P)``.
-        """
-        normed = self.self_norm(text)
-        found = self.self_attention(normed, self.self_attention.project(normed), mask)
-        return text + self.dropout(found)
+class Prefix(NamedTuple):
+    """Sequences that were read and that others go on from, ``Q = B * C`` of them.
 
-    def look_back_step(self, text: Tensor, past: KeyValues | None) -> tuple[Tensor, KeyValues]:
-        """Self-attention of one new token a sequence.
+    Attributes:
+        past: keys and values of every block's self-attention, ``(Q, H, L, d)``.
+        real: ``(B, C, L)``, False where a sequence pads.
+        memory: that they looked at.
+    """
 
-        Args:
-            text: ``(B, K, D)``, the newest token of each of ``K`` sequences.
-            past: keys and values of the tokens before, ``(B * K, H, L, d)``; None if there
-                are none.
+    past: list[KeyValues]
+    real: Tensor
+    memory: ProjectedMemory
 
-        Returns:
-            the text after the branch, and the keys and values of all tokens.
-        """
-        normed = self.self_norm(text).flatten(0, 1).unsqueeze(1)
-        present = self.self_attention.project(normed)
-        if past is not None:
-            present = past.append(present)
-        found = self.self_attention(normed, present)
-        return text + self.dropout(found).view_as(text), present
-
-    def look_at_memory(self, text: Tensor, memory: KeyValues, mask: Tensor) -> Tensor:
-        """Cross-attention and the feed-forward branch: ``(B, P, D)`` to the same."""
-        found = self.cross_attention(self.cross_norm(text), memory, mask)
-        text = text + self.dropout(found)
-        return text + self.dropout(self.mlp(self.mlp_norm(text)))
-
-    def cross_weights(self, text: Tensor, memory: KeyValues, mask: Tensor) -> Tensor:
-        """Where the text looks in the memory: ``(B, H, P, N)``, rows summing to 1."""
-        return self.cross_attention.weights(self.cross_norm(text), memory, mask)
+    @property
+    def lengths(self) -> Tensor:
+        """``(B, C)``, tokens of each sequence."""
+        return self.real.sum(dim=-1)
 
 
 class TextDecoder(nn.Module):
@@ -86,7 +57,9 @@ class TextDecoder(nn.Module):
     Args:
         vocabulary_size: ``V``.
         width: ``D``, of the text and of the memory.
-        layers: how many blocks.
+        layers: how many blocks look at the memory.
+        text_layers: how many before them look at the text alone, as a question is read
+            before it meets the image in MCAN (Yu et al. 2019, arXiv:1906.10770).
         heads: ``H`` of every block.
         max_length: positions there are embeddings for, the start token's included.
         dropout: on the embedded text and on every branch, in [0, 1).
@@ -98,6 +71,7 @@ class TextDecoder(nn.Module):
         *,
         width: int = 512,
         layers: int = 3,
+        text_layers: int = 0,
         heads: int = 8,
         max_length: int = 64,
         dropout: float = 0.1,
@@ -106,12 +80,17 @@ class TextDecoder(nn.Module):
         self.vocabulary_size = vocabulary_size
         self.width = width
         self.layers = layers
+        self.text_layers = text_layers
         self.heads = heads
         self.max_length = max_length
         self.dropout = dropout
         self.token_embedding = nn.Embedding(vocabulary_size, width)
         self.position_embedding = nn.Embedding(max_length, width)
         self.drop = nn.Dropout(dropout)
+        first = nn.ModuleList(
+            EncoderBlock(width, heads, dropout=dropout) for _ in range(text_layers)
+        )
+        self.text_blocks = cast(Sequence[EncoderBlock], first)
         blocks = nn.ModuleList(DecoderBlock(width, heads, dropout=dropout) for _ in range(layers))
         self.blocks = cast(Sequence[DecoderBlock], blocks)
         self.output_norm = nn.LayerNorm(width)
@@ -121,15 +100,14 @@ class TextDecoder(nn.Module):
         """Small embeddings, and branches that start small in a deep residual sum (GPT-2)."""
         nn.init.normal_(self.token_embedding.weight, std=0.02)
         nn.init.normal_(self.position_embedding.weight, std=0.02)
-        for block in self.blocks:
-            thought = cast(nn.Linear, block.mlp[-1])
-            for last in (block.self_attention.output, block.cross_attention.output, thought):
-                nn.init.normal_(last.weight, std=0.02 / math.sqrt(3 * self.layers))
-                nn.init.zeros_(last.bias)
+        for block in (*self.text_blocks, *self.blocks):
+            start_small(block, 0.02 / math.sqrt(3 * self.layers + 2 * self.text_layers))
 
-    def project(self, memory: Memory) -> list[KeyValues]:
+    def project(self, memory: Memory) -> ProjectedMemory:
         """Keys and values of a memory for every block, computed once an image."""
-        return [block.cross_attention.project(memory.features) for block in self.blocks]
+        attentions = [block.cross_attention.attention for block in self.blocks]
+        key_values = [attention.project(memory.features) for attention in attentions]
+        return ProjectedMemory(key_values, memory.mask[:, None, None, :])
 
     def forward(self, tokens: Tensor, memory: Memory, *, real: Tensor | None = None) -> Tensor:
         """Reads whole sequences at once, teacher-forced.
@@ -145,7 +123,8 @@ class TextDecoder(nn.Module):
             padding hold numbers without meaning.
         """
         packing = Packing.of(torch.ones_like(tokens, dtype=torch.bool) if real is None else real)
-        return self._through_blocks(packing, tokens, memory, packing.causal_mask())
+        mask = packing.causal_mask()
+        return self._through_blocks(packing, tokens, self.project(memory), mask)[0]
 
     def read(self, tokens: Tensor, memory: Memory, *, real: Tensor) -> Tensor:
         """Reads whole sequences in both directions, as a question that is there already.
@@ -160,52 +139,89 @@ class TextDecoder(nn.Module):
             Positions of padding hold numbers without meaning.
         """
         packing = Packing.of(real)
-        return self._through_blocks(packing, tokens, memory, packing.sequence_mask())
+        mask = packing.sequence_mask()
+        return self._through_blocks(packing, tokens, self.project(memory), mask)[0]
 
-    def _through_blocks(
-        self, packing: Packing, tokens: Tensor, memory: Memory, mask: Tensor
-    ) -> Tensor:
-        """Sequences through all blocks, each place looking back where the mask lets it."""
-        self._require_positions(tokens.shape[-1])
-        text = self._embed(packing.pack(tokens), packing.positions)
-        memory_mask = memory.mask[:, None, None, :]
-        for block, key_values in zip(self.blocks, self.project(memory), strict=True):
-            text = block.look_back(text, mask)
-            text = block.look_at_memory(text, key_values, memory_mask)
-        return packing.unpack(self.output_norm(text))
+    def begin(self, tokens: Tensor, memory: Memory, *, real: Tensor) -> Prefix:
+        """The same reading, as what texts that go on from the sequences need of it.
+
+        Args:
+            tokens: ``(B, C, L)`` ids, start token first, padding last.
+            memory: of the ``B`` images.
+            real: ``(B, C, L)``, False where the text is padding, which then costs nothing.
+        """
+        packing, projected = Packing.of(real), self.project(memory)
+        _, past = self._through_blocks(packing, tokens, projected, packing.sequence_mask())
+        return Prefix([_apart(packing, own) for own in past], real, projected)
+
+    def follow(self, tokens: Tensor, prefix: Prefix) -> Tensor:
+        """Reads texts that go on from what was read, teacher-forced.
+
+        All ``A`` texts of a sequence share its keys and values, and those of the image.
+
+        Args:
+            tokens: ``(B, C, A, T)`` ids, start token first.
+            prefix: of the ``C`` sequences an image, from :meth:`begin`.
+
+        Returns:
+            ``(B, C, A, T, D)``; position ``t`` has seen its sequence and tokens 0..t alone.
+        """
+        images, _, several, length = tokens.shape
+        positions = prefix.lengths[..., None, None] + torch.arange(length, device=tokens.device)
+        self._require_positions(prefix.real.shape[-1] + length)
+        text = self._embed(tokens, positions.expand_as(tokens))
+        text, real, past = text.flatten(0, 1), prefix.real.flatten(0, 1), iter(prefix.past)
+        for block in self.text_blocks:
+            text = block.feed_forward(block.self_attention.follow(text, next(past), real))
+        memory = prefix.memory
+        for block, key_values in zip(self.blocks, memory.key_values, strict=True):
+            text = block.self_attention.follow(text, next(past), real)
+            text = block.cross_attention(
+                text.reshape(images, -1, self.width), key_values, memory.mask
+            )
+            text = block.feed_forward(text).view(-1, several, length, self.width)
+        return self.output_norm(text).view(*tokens.shape, self.width)
 
     def step(
         self,
         tokens: Tensor,
         *,
-        position: int,
+        positions: Tensor,
         past: list[KeyValues] | None,
-        memory: list[KeyValues],
-        memory_mask: Tensor,
+        past_mask: Tensor | None,
+        memory: ProjectedMemory,
     ) -> tuple[Tensor, list[KeyValues]]:
         """Reads one more token of every sequence.
 
         Args:
             tokens: ``(B, K)``, the newest token of each sequence.
-            position: of that token; the start token's is 0.
-            past: what the call before returned; None at position 0.
-            memory: keys and values of every block, from :meth:`project`.
-            memory_mask: ``(B, N)``.
+            positions: ``(B, K)`` of those tokens; a start token's is 0 where nothing was read.
+            past: keys and values of the tokens before, from the call before; None if there
+                are none.
+            past_mask: ``(B * K, L + 1)``, True for the tokens to look at, the newest
+                included; None where all are.
+            memory: from :meth:`project`.
 
         Returns:
             ``(B, K, D)``, and the keys and values of all tokens read so far.
         """
-        self._require_positions(position + 1)
-        text = self._embed(tokens, torch.full_like(tokens, position))
-        mask, presents = memory_mask[:, None, None, :], []
-        for index, block in enumerate(self.blocks):
-            text, present = block.look_back_step(text, past[index] if past else None)
-            text = block.look_at_memory(text, memory[index], mask)
+        self._require_positions(1 if past is None else past[0].keys.shape[2] + 1)
+        text = self._embed(tokens, positions)
+        presents: list[KeyValues] = []
+        own = None if past_mask is None else past_mask[:, None, None, :]
+        before = iter(past or [None] * (self.text_layers + self.layers))
+        for block in self.text_blocks:
+            text, present = block.self_attention.step(text, next(before), own)
+            text = block.feed_forward(text)
+            presents.append(present)
+        for block, key_values in zip(self.blocks, memory.key_values, strict=True):
+            text, present = block.self_attention.step(text, next(before), own)
+            text = block.feed_forward(block.cross_attention(text, key_values, memory.mask))
             presents.append(present)
         return self.output_norm(text), presents
 
     def cross_weights(self, tokens: Tensor, memory: Memory) -> Tensor:
-        """Where every token looked: a teacher-forced replay that keeps the weights.
+        """Where every token of a text looked: a teacher-forced replay that keeps the weights.
 
         Args:
             tokens: ``(B, C, L)`` ids, start token first.
@@ -215,26 +231,69 @@ class TextDecoder(nn.Module):
             ``(layers, B, C, L, H, N)``, each row over ``N`` summing to 1. Position ``l``
             holds the weights with which token ``l + 1`` was chosen.
         """
-        self._require_positions(tokens.shape[-1])
         packing = Packing.of(torch.ones_like(tokens, dtype=torch.bool))
-        text = self._embed(packing.pack(tokens), packing.positions)
-        causal = packing.causal_mask()
-        memory_mask, weights = memory.mask[:, None, None, :], []
-        for block, key_values in zip(self.blocks, self.project(memory), strict=True):
-            text = block.look_back(text, causal)
-            looks = block.cross_weights(text, key_values, memory_mask)
-            weights.append(packing.unpack(looks.transpose(1, 2)))
-            text = block.look_at_memory(text, key_values, memory_mask)
-        return torch.stack(weights)
+        return self._weights(packing, tokens, memory, packing.causal_mask())
+
+    def reading_weights(self, tokens: Tensor, memory: Memory, *, real: Tensor) -> Tensor:
+        """Where every token of a sequence looked that was read in both directions.
+
+        Args:
+            tokens: ``(B, C, L)`` ids, start token first, padding last.
+            memory: of the ``B`` images.
+            real: ``(B, C, L)``, False where the text is padding.
+
+        Returns:
+            ``(layers, B, C, L, H, N)``, each row over ``N`` summing to 1; position ``l``
+            holds what token ``l`` looked at. Positions of padding are without meaning.
+        """
+        packing = Packing.of(real)
+        return self._weights(packing, tokens, memory, packing.sequence_mask())
 
     def logits(self, text: Tensor) -> Tensor:
         """``(..., D)`` to unnormalised scores of the next token, ``(..., V)``."""
         return functional.linear(text, self.token_embedding.weight)
 
+    def _through_blocks(
+        self, packing: Packing, tokens: Tensor, memory: ProjectedMemory, mask: Tensor
+    ) -> tuple[Tensor, list[KeyValues]]:
+        """Sequences through all blocks, each place looking back where the mask lets it."""
+        self._require_positions(tokens.shape[-1])
+        text = self._embed(packing.pack(tokens), packing.positions)
+        past = []
+        for block in self.text_blocks:
+            text, own = block.self_attention.remember(text, mask)
+            text = block.feed_forward(text)
+            past.append(own)
+        for block, key_values in zip(self.blocks, memory.key_values, strict=True):
+            text, own = block.self_attention.remember(text, mask)
+            text = block.feed_forward(block.cross_attention(text, key_values, memory.mask))
+            past.append(own)
+        return packing.unpack(self.output_norm(text)), past
+
+    def _weights(self, packing: Packing, tokens: Tensor, memory: Memory, mask: Tensor) -> Tensor:
+        """The weights of every block's cross-attention, ``(layers, B, C, L, H, N)``."""
+        self._require_positions(tokens.shape[-1])
+        text = self._embed(packing.pack(tokens), packing.positions)
+        for block in self.text_blocks:
+            text = block(text, mask)
+        projected, weights = self.project(memory), []
+        for block, key_values in zip(self.blocks, projected.key_values, strict=True):
+            text = block.self_attention(text, mask)
+            looks = block.cross_attention.weights(text, key_values, projected.mask)
+            weights.append(packing.unpack(looks.transpose(1, 2)))
+            text = block.feed_forward(block.cross_attention(text, key_values, projected.mask))
+        return torch.stack(weights)
+
     def _embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Ids and their positions, ``(B, P)`` both, to ``(B, P, D)``."""
+        """Ids and their positions, of one shape, to that shape with ``D``."""
         return self.drop(self.token_embedding(tokens) + self.position_embedding(positions))
 
     def _require_positions(self, length: int) -> None:
         if length > self.max_length:
             raise ValueError(f"expected at most {self.max_length} tokens, got {length}")
+
+
+def _apart(packing: Packing, own: KeyValues) -> KeyValues:
+    """Keys and values of packed rows, ``(B, H, P, d)``, as ``(B * C, H, L, d)``."""
+    rows = (packing.unpack(part.transpose(1, 2)) for part in own)
+    return KeyValues(*(part.flatten(0, 1).transpose(1, 2) for part in rows))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vlm.models.attention import MultiHeadAttention
+from vlm.models.blocks import EncoderBlock
 from vlm.regions import RegionFeatures
 
 
@@ -52,33 +52,6 @@ class BoxEmbedding(nn.Module):
         """``(B, N, 4)`` boxes in [0, 1] to ``(B, N, D)``."""
         angles = (boxes.unsqueeze(-1) * self.frequencies).flatten(2)
         return self.project(torch.cat([angles.sin(), angles.cos()], dim=-1))
-
-
-class EncoderBlock(nn.Module):
-    """A pre-norm transformer layer in which regions look at each other.
-
-    Args:
-        width: ``D``.
-        heads: ``H``.
-        dropout: on what each of the two branches adds, in [0, 1).
-    """
-
-    def __init__(self, width: int, heads: int, *, dropout: float) -> None:
-        super().__init__()
-        self.attention_norm = nn.LayerNorm(width)
-        self.attention = MultiHeadAttention(width, heads)
-        self.mlp_norm = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
-        )
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, regions: Tensor, mask: Tensor) -> Tensor:
-        """``(B, N, D)`` to ``(B, N, D)``; ``mask`` broadcasts to ``(B, H, N, N)``."""
-        normed = self.attention_norm(regions)
-        found = self.attention(normed, self.attention.project(normed), mask)
-        regions = regions + self.dropout(found)
-        return regions + self.dropout(self.mlp(self.mlp_norm(regions)))
 
 
 class RegionEncoder(nn.Module):

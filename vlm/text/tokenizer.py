@@ -59,6 +59,11 @@ class CaptionTokenizer:
     def __len__(self) -> int:
         return self._tokenizer.get_vocab_size()
 
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """The id of each token, by its text."""
+        return self._tokenizer.get_vocab()
+
     def __reduce__(self) -> tuple[type["CaptionTokenizer"], tuple[str]]:
         """Copies are made from the definition."""
         return CaptionTokenizer, (self.definition,)

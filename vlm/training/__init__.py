@@ -1,7 +1,17 @@
-"""Where Lightning trains: modules, objectives, checkpoints, callbacks."""
+"""Where Lightning trains: modules, tasks, objectives, checkpoints, callbacks."""
 
+from vlm.training.answering import AnsweringModule
 from vlm.training.callbacks import SampleTable
 from vlm.training.captioning import CaptioningModule
+from vlm.training.joint import JointModule
+from vlm.training.module import VisionLanguageModule
 from vlm.training.objectives import CrossEntropy
 
-__all__ = ["CaptioningModule", "CrossEntropy", "SampleTable"]
+__all__ = [
+    "AnsweringModule",
+    "CaptioningModule",
+    "CrossEntropy",
+    "JointModule",
+    "SampleTable",
+    "VisionLanguageModule",
+]

@@ -1,4 +1,4 @@
-"""What a run leaves behind: its record, the captions it wrote, tables of samples."""
+"""What a run leaves behind: its record, what it said and scored, tables of samples."""
 
 import platform
 import sys
@@ -13,17 +13,18 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from vlm import __version__
 from vlm.files import write_json
-from vlm.training.captioning import CaptioningModule
-from vlm.training.checkpoint import describe
+from vlm.training.module import VisionLanguageModule
+from vlm.training.recipe import describe
 
 PACKAGES = ("torch", "torchvision", "timm", "lightning", "tokenizers", "numpy", "pillow")
 
 
 class ResultWriter(L.Callback):
-    """Captions and scores of validation, test and prediction as files.
+    """What a module said in validation, test and prediction, and its scores, as files.
 
-    Writes ``results.json`` in the COCO result format and, where there are references,
-    ``metrics.json``; while training, the latest validation's.
+    Writes ``results.json`` in COCO's result format, ``answers.json`` in VQA's, and, where there
+    is something to score by, ``metrics.json``, by task where a module has several; after a
+    test also what people look at. While training the files are the latest validation's.
 
     Args:
         folder: where to.
@@ -35,24 +36,31 @@ class ResultWriter(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the validation's."""
         if not trainer.sanity_checking:
-            self._write(cast("CaptioningModule", pl_module))
+            self._write(cast("VisionLanguageModule", pl_module))
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the test's."""
-        self._write(cast("CaptioningModule", pl_module))
+        module = cast("VisionLanguageModule", pl_module)
+        self._write(module)
+        if trainer.is_global_zero:
+            for task in module.tasks:
+                task.write_report(self.folder, module.data.samples("test"))
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the prediction's."""
-        self._write(cast("CaptioningModule", pl_module))
+        self._write(cast("VisionLanguageModule", pl_module))
 
     @rank_zero_only
-    def _write(self, module: CaptioningModule) -> None:
-        rows = [{"image_id": row.image_id, "caption": row.caption} for row in module.results]
-        (self.folder / "metrics.json").unlink(missing_ok=True)  # never scores of other captions
-        write_json(self.folder / "results.json", rows)
-        if module.scores is not None:
-            how = {"decoding": describe(module.decoding), "precision": module.trainer.precision}
-            write_json(self.folder / "metrics.json", module.scores.record() | how)
+    def _write(self, module: VisionLanguageModule) -> None:
+        (self.folder / "metrics.json").unlink(missing_ok=True)  # never scores of other results
+        for task in module.tasks:
+            if task.results or len(module.tasks) == 1:
+                write_json(self.folder / task.file, task.rows())
+        records = {task.name: task.record for task in module.tasks if task.record is not None}
+        if records:
+            whole = records if len(module.tasks) > 1 else next(iter(records.values()))
+            how = {"precision": module.trainer.precision}
+            write_json(self.folder / "metrics.json", {**whole, **how})
 
 
 class RunRecord(L.Callback):
@@ -69,23 +77,23 @@ class RunRecord(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the record of a training before its first step."""
-        self._write("fit", cast("CaptioningModule", pl_module))
+        self._write("fit", cast("VisionLanguageModule", pl_module))
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the record of a validation that is none of a training's."""
         if trainer.state.fn == TrainerFn.VALIDATING:
-            self._write("validate", cast("CaptioningModule", pl_module))
+            self._write("validate", cast("VisionLanguageModule", pl_module))
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the record of a test."""
-        self._write("test", cast("CaptioningModule", pl_module))
+        self._write("test", cast("VisionLanguageModule", pl_module))
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the record of a prediction."""
-        self._write("predict", cast("CaptioningModule", pl_module))
+        self._write("predict", cast("VisionLanguageModule", pl_module))
 
     @rank_zero_only
-    def _write(self, stage: str, module: CaptioningModule) -> None:
+    def _write(self, stage: str, module: VisionLanguageModule) -> None:
         record: dict[str, Any] = {
             "command": sys.argv,
             "stage": stage,
@@ -99,7 +107,7 @@ class RunRecord(L.Callback):
 
 
 class SampleTable(L.Callback):
-    """A table of captions beside their references after each validation, in wandb.
+    """A table of what was said beside what people said after each validation, in wandb.
 
     Args:
         samples: rows of the table.
@@ -115,13 +123,8 @@ class SampleTable(L.Callback):
             return
         import wandb
 
-        module = cast("CaptioningModule", pl_module)
-        by_id = {sample.image_id: sample for sample in module.data.samples("val")}
-        rows = []
-        for result in module.results[: self.samples]:
-            sample = by_id[result.image_id]
-            picture = wandb.Image(str(sample.path))
-            references = "\n".join(sample.captions)
-            rows.append([picture, result.caption, result.log_probability, references])
-        columns = ["image", "caption", "log-probability", "references"]
-        trainer.logger.log_table("val/samples", columns=columns, data=rows)
+        module = cast("VisionLanguageModule", pl_module)
+        for task in module.tasks:
+            columns, rows = task.table(module.data.samples("val"), self.samples)
+            data = [[wandb.Image(str(path)), *cells] for path, *cells in rows]
+            trainer.logger.log_table(f"val/{task.name}", columns=["image", *columns], data=data)

@@ -1,10 +1,9 @@
-"""Our rebuild recipe: plain strings and numbers that make a module again from its file.
+"""What a checkpoint of ours holds beside Lightning's own, and a module made again from it.
 
 A checkpoint is Lightning's, with one section more. It is read with
 ``weights_only=True``, and only classes of this package are ever made from it.
 """
 
-import importlib
 import inspect
 import json
 import os
@@ -13,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import safetensors.torch
 import torch
@@ -24,91 +23,34 @@ from vlm.data.store import FeatureStore
 from vlm.errors import InputError
 from vlm.models.backbone import LOCAL_DIR, FrozenBackbone
 from vlm.models.imported import ImportedRegions
+from vlm.training.recipe import PARTS, class_of, describe, rebuild
 
 SECTION = "vlm"
-FORMAT = 2
-PACKAGE = "vlm."
-Part = TypeVar("Part")
-
-
-def describe(part: Any) -> Any:
-    """A part as ``{"class_path": ..., "init_args": {...}}``, plain values as they are.
-
-    Every part of this package keeps what it was made with under the names of its
-    constructor's arguments; that convention is all there is to it.
-    """
-    if part is None or isinstance(part, bool | int | float | str):
-        return part
-    if isinstance(part, list | tuple):
-        return [describe(item) for item in part]
-    if isinstance(part, Mapping):
-        return {str(key): describe(value) for key, value in part.items()}
-    kind = type(part)
-    names = inspect.signature(kind).parameters
-    arguments = {name: describe(getattr(part, name)) for name in names}
-    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
-
-
-def rebuild(description: Any, expected: type[Part]) -> Part:
-    """The part that a description describes.
-
-    Args:
-        description: from :func:`describe`.
-        expected: class that the part must be of.
-
-    Raises:
-        InputError: if the class is not one of this package or not of the expected kind.
-    """
-    kind = class_of(description["class_path"])
-    if not issubclass(kind, expected):
-        raise InputError(f"expected a {expected.__name__} in the checkpoint, found {kind.__name__}")
-    arguments = description["init_args"].items()
-    return kind(**{name: _rebuilt(value) for name, value in arguments})
-
-
-def class_of(path: str) -> type:
-    """The class of this package that a path names, by whichever of its public names.
-
-    Raises:
-        InputError: if it is anything else; nothing foreign is made from a file.
-    """
-    module, _, name = path.rpartition(".")
-    try:
-        known = importlib.import_module(module) if path.startswith(PACKAGE) else None
-    except ImportError:
-        known = None
-    kind = getattr(known, name, None)
-    if not (inspect.isclass(kind) and kind.__module__.startswith(PACKAGE)):
-        raise InputError(f"the checkpoint asks for {path}, which is no class of vlm")
-    return kind
-
-
-def _rebuilt(value: Any) -> Any:
-    """A plain value as it is, a described part as the part."""
-    described = isinstance(value, Mapping) and "class_path" in value
-    return rebuild(value, object) if described else value
+FORMAT = 3
 
 
 def section(module: Any, data: Any) -> dict[str, Any]:
     """What a checkpoint says of a module, beside Lightning's own entries.
 
     Args:
-        module: a :class:`vlm.training.captioning.CaptioningModule`.
+        module: a :class:`vlm.training.module.VisionLanguageModule`.
         data: the data module it was trained on, if any.
     """
     backbone: FrozenBackbone | ImportedRegions = module.backbone
-    parts = ("objective", "decoding", "learning_rate", "weight_decay", "warmup", "seed")
+    names = [*inspect.signature(type(module)).parameters]
+    parts = {name: getattr(module.network, name) for name in names if name in PARTS}
+    apart = {"tokenizer", "answers", "backbone", *PARTS}
     return {
         "format": FORMAT,
         "version": __version__,
         "task": type(module).__module__ + "." + type(module).__qualname__,
         "tokenizer": module.tokenizer.definition,
+        "answers": list(module.answers) if "answers" in names else None,
         "backbone": describe(backbone)
         | {"hash": backbone.hash, "architecture": backbone.architecture},
         "backbone_weights": None if backbone.public else backbone.travelling(),
-        "encoder": describe(module.captioner.encoder),
-        "decoder": describe(module.captioner.decoder),
-        "settings": {name: describe(getattr(module, name)) for name in parts},
+        "parts": {name: describe(part, without=PARTS[name][1]) for name, part in parts.items()},
+        "settings": {name: describe(getattr(module, name)) for name in names if name not in apart},
         "boxes": module.boxes,
         "data": None if data is None else describe(data),
     }

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from vlm.errors import InputError
 from vlm.models.captioner import Captioner
-from vlm.regions import RegionFeatures
+from vlm.models.encoder import Memory
 
 
 class Objective(ABC):
@@ -18,7 +18,7 @@ class Objective(ABC):
     def loss(
         self,
         captioner: Captioner,
-        regions: RegionFeatures,
+        memory: Memory,
         tokens: Tensor,
         *,
         ignored: tuple[int, int],
@@ -27,7 +27,7 @@ class Objective(ABC):
 
         Args:
             captioner: in training mode or not; the caller decides.
-            regions: of ``B`` images.
+            memory: of ``B`` images, from the captioner's own encoder.
             tokens: ``(B, C, L)`` captions, start token first, padded.
             ignored: ids that are never a target: padding, which is not read either, and
                 unknown words, which the captioner shall not learn to write.
@@ -58,7 +58,7 @@ class CrossEntropy(Objective):
     def loss(
         self,
         captioner: Captioner,
-        regions: RegionFeatures,
+        memory: Memory,
         tokens: Tensor,
         *,
         ignored: tuple[int, int],
@@ -67,7 +67,7 @@ class CrossEntropy(Objective):
         inputs, targets = tokens[..., :-1], tokens[..., 1:]
         padding, unknown = ignored
         real = targets != padding
-        hidden = captioner(regions, inputs, real=real)
+        hidden = captioner.decoder(inputs, memory, real=real)
         counted = real & (targets != unknown)
         logits = captioner.decoder.logits(hidden[counted]).float()
         return functional.cross_entropy(

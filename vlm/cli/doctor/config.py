@@ -19,8 +19,8 @@ from vlm.cli.doctor.machine import room
 from vlm.cli.doctor.prepared import apart
 from vlm.cli.doctor.store import can_be_opened, examine_store
 from vlm.cli.login import has_wandb_login
+from vlm.data import CaptionData
 from vlm.data.augmentation import RandAugment
-from vlm.data.datamodules import CaptionData
 from vlm.data.store import FeatureStore
 from vlm.errors import InputError
 from vlm.files import read_text

@@ -57,7 +57,9 @@ def write_split(
     write_json(folder / f"instances_{split}.json", tree)
     # On one line: ten answers to each question, indented, would take four times as long to write.
     about = {"task_type": "Open-Ended", "data_subtype": split}
-    write_lines(folder / f"questions_{split}.json", [{**about, "questions": questions}])
+    names = [{"id": entry["id"], "file_name": entry["file_name"]} for entry in images]
+    tree = {**about, "images": names, "questions": questions}
+    write_lines(folder / f"questions_{split}.json", [tree])
     write_lines(folder / f"annotations_{split}.json", [{**about, "annotations": answers}])
 
 

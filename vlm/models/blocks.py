@@ -1,0 +1,158 @@
+"""Transformer layers, branch by branch: a sequence among itself, a text over a memory, a thought.
+
+Every branch is pre-norm and adds what it finds to what it was given.
+"""
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from vlm.models.attention import KeyValues, MultiHeadAttention
+
+
+class SelfAttention(nn.Module):
+    """The branch in which a sequence looks at itself.
+
+    Args:
+        width: ``D``.
+        heads: ``H``.
+        dropout: on what the branch adds, in [0, 1).
+    """
+
+    def __init__(self, width: int, heads: int, *, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.attention = MultiHeadAttention(width, heads)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
+        """``(B, L, D)`` to the same; ``mask`` broadcasts to ``(B, H, L, L)``."""
+        return self.remember(sequence, mask)[0]
+
+    def remember(self, sequence: Tensor, mask: Tensor) -> tuple[Tensor, KeyValues]:
+        """The same, and the keys and values for whoever goes on from the sequence."""
+        normed = self.norm(sequence)
+        key_values = self.attention.project(normed)
+        return sequence + self.dropout(self.attention(normed, key_values, mask)), key_values
+
+    def step(
+        self, newest: Tensor, past: KeyValues | None, mask: Tensor | None
+    ) -> tuple[Tensor, KeyValues]:
+        """One new token a sequence.
+
+        Args:
+            newest: ``(B, K, D)``, the newest token of each of ``K`` sequences.
+            past: keys and values of the tokens before, ``(B * K, H, L, d)``; None if there
+                are none.
+            mask: broadcastable to ``(B * K, H, 1, L + 1)``; None where all are looked at.
+
+        Returns:
+            ``(B, K, D)``, and the keys and values of all tokens.
+        """
+        normed = self.norm(newest).flatten(0, 1).unsqueeze(1)
+        present = self.attention.project(normed)
+        if past is not None:
+            present = past.append(present)
+        found = self.attention(normed, present, mask)
+        return newest + self.dropout(found).view_as(newest), present
+
+    def follow(self, texts: Tensor, prefix: KeyValues, real: Tensor) -> Tensor:
+        """Texts that go on from one prefix each ``A`` at a time, causally.
+
+        Args:
+            texts: ``(Q, A, T, D)``.
+            prefix: of the ``Q`` sequences they go on from, ``(Q, H, L, d)``.
+            real: ``(Q, L)``, False where a prefix pads.
+        """
+        normed = self.norm(texts)
+        return texts + self.dropout(self.attention.follow(normed, prefix, real))
+
+
+class CrossAttention(nn.Module):
+    """The branch in which a text looks at a memory.
+
+    Args:
+        width: ``D``, of both.
+        heads: ``H``.
+        dropout: on what the branch adds, in [0, 1).
+    """
+
+    def __init__(self, width: int, heads: int, *, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.attention = MultiHeadAttention(width, heads)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, text: Tensor, memory: KeyValues, mask: Tensor) -> Tensor:
+        """``(B, P, D)`` to the same; ``mask`` broadcasts to ``(B, H, P, N)``."""
+        return text + self.dropout(self.attention(self.norm(text), memory, mask))
+
+    def weights(self, text: Tensor, memory: KeyValues, mask: Tensor) -> Tensor:
+        """Where the text looks in the memory: ``(B, H, P, N)``, rows summing to 1."""
+        return self.attention.weights(self.norm(text), memory, mask)
+
+
+class FeedForward(nn.Module):
+    """The branch in which every place thinks for itself, four times as wide.
+
+    Args:
+        width: ``D``.
+        dropout: on what the branch adds, in [0, 1).
+    """
+
+    def __init__(self, width: int, *, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, sequence: Tensor) -> Tensor:
+        """``(..., D)`` to the same."""
+        return sequence + self.dropout(self.mlp(self.norm(sequence)))
+
+
+class EncoderBlock(nn.Module):
+    """A layer of a sequence that looks at nothing but itself: regions, or a text before it looks.
+
+    Args:
+        width: ``D``.
+        heads: ``H``.
+        dropout: on what each of the two branches adds, in [0, 1).
+    """
+
+    def __init__(self, width: int, heads: int, *, dropout: float) -> None:
+        super().__init__()
+        self.self_attention = SelfAttention(width, heads, dropout=dropout)
+        self.feed_forward = FeedForward(width, dropout=dropout)
+
+    def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
+        """``(B, L, D)`` to the same; ``mask`` broadcasts to ``(B, H, L, L)``."""
+        return self.feed_forward(self.self_attention(sequence, mask))
+
+
+class DecoderBlock(nn.Module):
+    """A layer of a text that looks at itself, then at a memory, and thinks.
+
+    Args:
+        width: ``D``.
+        heads: ``H``.
+        dropout: on what each of the three branches adds, in [0, 1).
+    """
+
+    def __init__(self, width: int, heads: int, *, dropout: float) -> None:
+        super().__init__()
+        self.self_attention = SelfAttention(width, heads, dropout=dropout)
+        self.cross_attention = CrossAttention(width, heads, dropout=dropout)
+        self.feed_forward = FeedForward(width, dropout=dropout)
+
+
+def start_small(block: EncoderBlock | DecoderBlock, std: float) -> None:
+    """Sets what the branches of a block add at first, for a deep residual sum (GPT-2)."""
+    last = [block.self_attention.attention.output, cast(nn.Linear, block.feed_forward.mlp[-1])]
+    if isinstance(block, DecoderBlock):
+        last.insert(1, block.cross_attention.attention.output)
+    for layer in last:
+        nn.init.normal_(layer.weight, std=std)
+        nn.init.zeros_(layer.bias)

@@ -1,0 +1,138 @@
+"""CaptionTask: captions learnt by an objective, written by a strategy, scored as COCO does."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from vlm.decoding import Decoded, SpecialTokens, Strategy
+from vlm.errors import InputError
+from vlm.explain.maps import WordMaps, replay
+from vlm.metrics import score_captions
+from vlm.models.captioner import Captioner
+from vlm.models.encoder import Memory
+from vlm.regions import RegionFeatures
+from vlm.text.tokenizer import CaptionTokenizer
+from vlm.training.objectives import CrossEntropy, Objective
+from vlm.training.recipe import describe
+from vlm.training.task import Task
+
+
+class CaptionResult(NamedTuple):
+    """What was written about an image.
+
+    Attributes:
+        image_id: of the image.
+        caption: the best one.
+        log_probability: summed over its tokens, the end included.
+    """
+
+    image_id: int | str
+    caption: str
+    log_probability: float
+
+
+class CaptionTask(Task[CaptionResult]):
+    """Captions: learnt by an objective, written by a strategy, scored as COCO does.
+
+    Args:
+        captioner: that writes.
+        tokenizer: of its text.
+        objective: what training minimises.
+        decoding: how captions are written.
+
+    Raises:
+        InputError: if captions may be written that the decoder has no positions for.
+    """
+
+    name, file = "captions", "results.json"
+
+    def __init__(
+        self,
+        captioner: Captioner,
+        tokenizer: CaptionTokenizer,
+        *,
+        objective: Objective,
+        decoding: Strategy,
+    ) -> None:
+        super().__init__()
+        self.captioner = captioner
+        self.tokenizer = tokenizer
+        self.objective = objective
+        self.decoding = decoding
+        positions = captioner.decoder.max_length
+        if decoding.max_length > positions:
+            raise InputError(
+                f"decoding.max_length={decoding.max_length} is more than the decoder's "
+                f"max_length={positions}; lower the one or train with more of the other"
+            )
+
+    def loss(self, memory: Memory, samples: Sequence[Any]) -> Tensor:
+        """The objective."""
+        return self._loss(self.objective, memory, samples)
+
+    def plain_loss(self, memory: Memory, samples: Sequence[Any]) -> Tensor:
+        """Cross-entropy without smoothing."""
+        return self._loss(CrossEntropy(label_smoothing=0.0), memory, samples)
+
+    @torch.inference_mode()
+    def write(self, memory: Memory) -> Decoded:
+        """Captions over a memory by the strategy, as tokens."""
+        tokenizer, features = self.tokenizer, memory.features
+        special = SpecialTokens(tokenizer.start, tokenizer.end, tokenizer.pad, tokenizer.unknown)
+        state = self.captioner.start(memory)
+        return self.decoding.decode(
+            state, batch=len(features), special=special, device=features.device
+        )
+
+    def respond(self, memory: Memory, samples: Sequence[Any]) -> list[CaptionResult]:
+        """The best caption of each image."""
+        decoded = self.write(memory)
+        texts = [self.tokenizer.decode(tokens.tolist()) for tokens in decoded.tokens[:, 0]]
+        sums = decoded.sums[:, 0].tolist()
+        return [CaptionResult(*row) for row in zip(self.keys(samples), texts, sums, strict=True)]
+
+    def attend(self, regions: RegionFeatures) -> WordMaps:
+        """The caption of one image, and where each of its words looked."""
+        tokens = self.write(self.captioner.encode(regions)).tokens[:, 0].tolist()
+        return replay(self.captioner, self.tokenizer, regions, tokens)[0]
+
+    def keys(self, samples: Sequence[Any]) -> list[Any]:
+        """The ids of the images."""
+        return [sample.image_id for sample in samples]
+
+    def score(self, samples: Sequence[Any], split: str) -> dict[str, float]:
+        """COCO's scores of the images that have a caption of people's."""
+        del split
+        candidates = {result.image_id: result.caption for result in self.results}
+        references = {s.image_id: s.captions for s in samples if s.captions}
+        references = {key: texts for key, texts in references.items() if key in candidates}
+        if not references:
+            return {}
+        scores = score_captions({key: candidates[key] for key in references}, references)
+        self.record = scores.record() | {"decoding": describe(self.decoding)}
+        return scores.corpus
+
+    def rows(self) -> list[dict[str, Any]]:
+        """COCO's result format."""
+        return [{"image_id": row.image_id, "caption": row.caption} for row in self.results]
+
+    def table(self, samples: Sequence[Any], most: int) -> tuple[list[str], list[list[Any]]]:
+        """Captions beside their references."""
+        by_id = {sample.image_id: sample for sample in samples}
+        rows = [
+            [sample.path, result.caption, result.log_probability, "\n".join(sample.captions)]
+            for result in self.results[:most]
+            for sample in [by_id[result.image_id]]
+        ]
+        return ["caption", "log-probability", "references"], rows
+
+    def _loss(self, objective: Objective, memory: Memory, samples: Sequence[Any]) -> Tensor:
+        captions = [list(sample.captions) for sample in samples]
+        if not any(captions):
+            return memory.features.sum() * 0
+        tokens = self.tokenizer.batch(captions, max_length=self.captioner.decoder.max_length)
+        ignored = (self.tokenizer.pad, self.tokenizer.unknown)
+        device_tokens = torch.from_numpy(tokens).to(memory.features.device)
+        return objective.loss(self.captioner, memory, device_tokens, ignored=ignored)

@@ -1,0 +1,286 @@
+"""VisionLanguageModule: Lightning trains a network over a frozen backbone, whatever its tasks."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import lightning as L
+import torch
+from torch import Tensor, distributed
+
+from vlm.data.augmentation import seed_of
+from vlm.data.batches import Batch
+from vlm.data.datamodules import SPLITS_OF_STAGE, ImageData
+from vlm.data.sets.guard import refuse_shared
+from vlm.errors import InputError
+from vlm.explain.maps import WordMaps
+from vlm.extract import geometry_of
+from vlm.models.answerer import QuestionAnswerer
+from vlm.models.backbone import FrozenBackbone
+from vlm.models.captioner import Captioner
+from vlm.models.imported import ImportedRegions
+from vlm.regions import RegionFeatures
+from vlm.text.tokenizer import CaptionTokenizer
+from vlm.training import checkpoint as checkpoints
+from vlm.training.answer_task import AnswerTask
+from vlm.training.caption_task import CaptionTask
+from vlm.training.optimisation import adamw_with_cosine, training_steps
+from vlm.training.recipe import arguments, class_of
+from vlm.training.task import Task
+
+Some = TypeVar("Some", bound=Task)
+
+
+class VisionLanguageModule(L.LightningModule):
+    """A frozen backbone, a network over its regions, and the tasks that the network learns.
+
+    Args:
+        tokenizer: text to ids and back.
+        backbone: images to regions, or what stands in its place where they were imported.
+        network: encoder and decoder, and what else the tasks need.
+        tasks: each with its share of the loss.
+        learning_rate: of AdamW at its peak.
+        weight_decay: of AdamW, on matrices alone.
+        warmup: share of all steps in which the learning rate rises, in [0, 1); it
+            falls along a cosine to 0 afterwards.
+        seed: of dropout.
+
+    Raises:
+        InputError: if the warm-up is out of its range.
+    """
+
+    def __init__(
+        self,
+        tokenizer: CaptionTokenizer,
+        backbone: FrozenBackbone | ImportedRegions,
+        network: Captioner | QuestionAnswerer,
+        tasks: Mapping[Task, float],
+        *,
+        learning_rate: float,
+        weight_decay: float,
+        warmup: float,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        if not 0 <= warmup < 1:
+            raise InputError(f"expected warmup in [0, 1), got {warmup}; give a share of all steps")
+        self.tokenizer = tokenizer
+        self.backbone = backbone
+        self.network = network
+        self.tasks = tasks
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.seed = seed
+        self.boxes = ""
+
+    @classmethod
+    def load(cls, path: str | Path, *, backbone: str | None = None) -> "VisionLanguageModule":
+        """The module of a checkpoint, on the CPU, ready to use.
+
+        Args:
+            path: of the checkpoint.
+            backbone: folder in timm's local-dir layout or weight file that holds the
+                checkpoint's backbone, where its own source is gone.
+
+        Raises:
+            InputError: if the file is not a checkpoint of ours or its backbone cannot be had.
+        """
+        content = checkpoints.read(path)
+        recipe = content[checkpoints.SECTION]
+        kind = cast("type[VisionLanguageModule]", class_of(recipe["task"]))
+        answers = {} if recipe["answers"] is None else {"answers": tuple(recipe["answers"])}
+        module = kind(
+            tokenizer=CaptionTokenizer(recipe["tokenizer"]),
+            backbone=checkpoints.load_backbone(recipe, backbone),
+            **answers,
+            **arguments(recipe),
+        )
+        module.boxes = recipe["boxes"]
+        checkpoints.load_state(module, content)
+        return module.eval()
+
+    @property
+    def data(self) -> ImageData:
+        """The data module of the trainer."""
+        return self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+
+    def setup(self, stage: str) -> None:
+        """Checks all images of the stage, and that a store holds what the backbone would see."""
+        backbone, store = self.backbone, self.data.store
+        if store is None:
+            self.data.look_with(geometry_of(backbone))
+        else:
+            store.require(backbone.name, backbone.hash, backbone.geometry)
+            self.boxes = store.manifest.boxes
+        if self.trainer.is_global_zero:
+            splits = self.splits(stage)
+            for split in splits:
+                self.data.check_images(split)
+            if stage == "fit" and "val" in splits:
+                refuse_shared(self.data.samples("train"), self.data.samples("val"), split="val")
+
+    def splits(self, stage: str) -> list[str]:
+        """Those that a stage reads: a fit that never validates reads no validation split."""
+        never = self.trainer.limit_val_batches == 0
+        return [split for split in SPLITS_OF_STAGE[stage] if not (split == "val" and never)]
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """The tasks' losses on one batch; dropout is a pure function of (seed, step)."""
+        torch.manual_seed(seed_of(self.seed, self.global_step, index, self.global_rank))
+        memory = self.network.encode(self.look(batch.images))
+        losses = {task: task.loss(memory, batch.samples) for task in self.tasks}
+        return self._logged(losses, "train", batch)
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        """Plain losses, and what the tasks say, to be scored."""
+        memory = self.network.encode(self.look(batch.images))
+        losses = {task: task.plain_loss(memory, batch.samples) for task in self.tasks}
+        self._logged(losses, "val", batch)
+        for task in self.tasks:
+            task.results += task.respond(memory, batch.samples)
+
+    def test_step(self, batch: Batch, index: int) -> None:
+        """What the tasks say, to be scored."""
+        self.predict_step(batch, index)
+
+    def predict_step(self, batch: Batch, index: int) -> list[Any]:
+        """What the tasks say of images that need no labels."""
+        with torch.inference_mode():
+            memory = self.network.encode(self.look(batch.images))
+        said = {task: task.respond(memory, batch.samples) for task in self.tasks}
+        for task, results in said.items():
+            task.results += results
+        return [result for results in said.values() for result in results]
+
+    def on_validation_epoch_start(self) -> None:
+        """Forgets the pass before."""
+        for task in self.tasks:
+            task.results, task.record = [], None
+
+    on_test_epoch_start = on_predict_epoch_start = on_validation_epoch_start
+
+    def on_validation_epoch_end(self) -> None:
+        """Scores all results of the split, each once."""
+        self._score("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Scores all results of the split, each once."""
+        self._score("test")
+
+    def on_predict_epoch_end(self) -> None:
+        """Brings the results of all processes together."""
+        for task in self.tasks:
+            task.results = self._gathered(task, self.data.samples("predict"))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with warm-up and cosine, over what is trained."""
+        return adamw_with_cosine(
+            self.network,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            warmup=self.warmup,
+            steps=training_steps(self.trainer, len(self.data.train_dataloader())),
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the recipe that rebuilds this module."""
+        data = self.trainer.datamodule if self._trainer else None  # pyright: ignore
+        checkpoint[checkpoints.SECTION] = checkpoints.section(self, data)
+
+    def look(self, images: Tensor | RegionFeatures) -> RegionFeatures:
+        """Region features of uint8 images, or those that a store kept.
+
+        Raises:
+            InputError: if the model was trained on boxes too, which images alone do not bring.
+        """
+        if isinstance(images, RegionFeatures):
+            return images
+        if self.boxes:
+            raise InputError(
+                f"this model was trained on boxes beside the grid ({self.boxes}), which a photo "
+                "does not bring; extract a store with --boxes and give it as data.store"
+            )
+        return self.backbone(images.to(self.backbone.mean.dtype) / 255)
+
+    def look_at(self, images: Sequence[str | Path]) -> RegionFeatures:
+        """Region features of image files.
+
+        Raises:
+            InputError: if a file cannot be used.
+        """
+        geometry = geometry_of(self.backbone)
+        pixels = torch.stack([geometry.load(image) for image in images])
+        return self.look(pixels.to(self.device))
+
+    @property
+    def captioning(self) -> CaptionTask:
+        """The task of writing captions.
+
+        Raises:
+            InputError: if the module never learnt it.
+        """
+        return self._task(CaptionTask, "answers questions and writes no captions; use vlm answer")
+
+    @property
+    def answering(self) -> AnswerTask:
+        """The task of answering questions.
+
+        Raises:
+            InputError: if the module never learnt it.
+        """
+        return self._task(AnswerTask, "writes captions and answers no questions; use vlm caption")
+
+    def attend(self, image: str | Path, question: str | None = None) -> WordMaps:
+        """Where each word looked in an image file: of its caption, or of a question about it.
+
+        Raises:
+            InputError: if the file cannot be used, or the module never learnt the task.
+        """
+        if question is None:
+            return self.captioning.attend(self.look_at([image]))
+        return self.answering.attend(self.look_at([image]), question)
+
+    def answer(self, image: str | Path, question: str) -> list[tuple[str, float]]:
+        """The best answers to a question about an image file, with their probabilities.
+
+        Raises:
+            InputError: if the file cannot be used, or the module answers no questions.
+        """
+        with torch.inference_mode():
+            memory = self.network.encode(self.look_at([image]))
+        result = self.answering.answer(memory, [[question]])[0]
+        return list(zip(result.answers, result.probabilities, strict=True))
+
+    def _task(self, kind: type[Some], otherwise: str) -> Some:
+        for task in self.tasks:
+            if isinstance(task, kind):
+                return task
+        raise InputError(f"this model {otherwise}, or give another checkpoint")
+
+    def _logged(self, losses: Mapping[Task, Tensor], stage: str, batch: Batch) -> Tensor:
+        """The losses by their shares; each is logged too where there are several."""
+        shares = zip(losses.values(), self.tasks.values(), strict=True)
+        total = torch.stack([share * loss for loss, share in shares]).sum()
+        how: dict[str, Any] = {"batch_size": len(batch.samples), "sync_dist": stage == "val"}
+        self.log(f"{stage}/loss", total, prog_bar=stage == "train", **how)
+        if len(losses) > 1:
+            each = {f"{stage}/loss of {task.name}": loss for task, loss in losses.items()}
+            self.log_dict(each, **how)
+        return total
+
+    def _score(self, split: str) -> None:
+        samples = self.data.samples(split)
+        for task in self.tasks:
+            task.results = self._gathered(task, samples)
+            scores = task.score(samples, split) if task.results else {}
+            self.log_dict({f"{split}/{name}": value for name, value in scores.items()})
+
+    def _gathered(self, task: Task, samples: Sequence[Any]) -> list[Any]:
+        """The results of all processes, each once, in the order of the split."""
+        parts: list[Sequence[Any]] = [task.results]
+        if self.trainer.world_size > 1:
+            parts = [()] * self.trainer.world_size
+            distributed.all_gather_object(parts, task.results)
+        by_id = {result[0]: result for part in parts for result in part}
+        return [by_id[key] for key in task.keys(samples) if key in by_id]

@@ -1,0 +1,89 @@
+"""Task: what a module learns over the memory of images, does with it, and is scored by."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from torch import Tensor
+
+from vlm.models.encoder import Memory
+
+Result = TypeVar("Result", bound=tuple)
+
+
+class Task(ABC, Generic[Result]):
+    """One thing that a module does; its results come back as files and scores.
+
+    Attributes:
+        name: of the task in logs, where a module has several.
+        file: that its results are written to.
+        results: what it did in this pass; each begins with the id that it is of.
+        record: what ``metrics.json`` holds of the pass, None where there was nothing to score by.
+    """
+
+    name: str
+    file: str
+
+    def __init__(self) -> None:
+        self.results: list[Result] = []
+        self.record: Mapping[str, Any] | None = None
+
+    @abstractmethod
+    def loss(self, memory: Memory, samples: Sequence[Any]) -> Tensor:
+        """The scalar that training minimises; 0 where no sample has anything for the task.
+
+        Args:
+            memory: of the ``B`` images.
+            samples: what is said about them.
+        """
+
+    @abstractmethod
+    def plain_loss(self, memory: Memory, samples: Sequence[Any]) -> Tensor:
+        """The same without what only training does, for validation."""
+
+    @abstractmethod
+    def respond(self, memory: Memory, samples: Sequence[Any]) -> list[Result]:
+        """What the module says about the images."""
+
+    @abstractmethod
+    def keys(self, samples: Sequence[Any]) -> list[Any]:
+        """The ids that results are of, in the order of the samples."""
+
+    @abstractmethod
+    def score(self, samples: Sequence[Any], split: str) -> dict[str, float]:
+        """Scores all results of a pass and keeps the record.
+
+        Args:
+            samples: of the whole split; those without a result, which a limited pass leaves
+                out, are not counted.
+            split: ``val`` or ``test``.
+
+        Returns:
+            what is logged, by name.
+        """
+
+    @abstractmethod
+    def rows(self) -> list[dict[str, Any]]:
+        """The results in the field's own format."""
+
+    @abstractmethod
+    def table(self, samples: Sequence[Any], most: int) -> tuple[list[str], list[list[Any]]]:
+        """The first results beside what people said.
+
+        Args:
+            samples: of the whole split.
+            most: rows.
+
+        Returns:
+            names of columns, and rows with the path of the image first, which has no name.
+        """
+
+    def notes(self, samples: Sequence[Any], split: str) -> list[str]:
+        """What a user should know of a split before the work on it, a sentence each."""
+        del samples, split
+        return []
+
+    def write_report(self, folder: Path, samples: Sequence[Any]) -> None:
+        """Writes what people look at after a test, where there is more than scores."""
+        del folder, samples
