@@ -146,7 +146,12 @@ def test_a_template_with_another_field_is_told(tmp_path, template, reason):
 
 
 @pytest.mark.parametrize(
-    ("template", "image_id"), [("{image_id:012d}.jpg", "cat_7"), ("{image_id:012q}.jpg", 7)]
+    ("template", "image_id"),
+    [
+        ("{image_id:012d}.jpg", "cat_7"),
+        ("{image_id:012q}.jpg", 7),
+        ("{image_id:c}.jpg", 0x110000),  # one more than the last character
+    ],
 )
 def test_a_template_that_does_not_fit_an_id_is_told(tmp_path, template, image_id):
     expected = (

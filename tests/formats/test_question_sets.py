@@ -328,6 +328,7 @@ FORMS = {
             "null as 'image_id'",
         ),
         ("GQA", GQA | {"1": {"question": "?"}}, "question 1", "an object without 'imageId'"),
+        ("GQA", {"": {"imageId": "a", "question": "?"}}, 'question ""', "\"\" as 'question_id'"),
         (
             "GQA",
             {"1": {"imageId": "a", "question": "?", "answer": ["no"]}},
@@ -413,6 +414,14 @@ def test_a_template_names_images_that_the_set_does_not(tmp_path):
         file = written(tmp_path, content, name)
         samples = read_question_samples(file, None, NOWHERE, **options)
         assert [sample.path.name for sample in samples] == names
+
+
+def test_the_drawn_world_names_its_images(tiny_world):
+    files = [tiny_world / f"{kind}_val.json" for kind in ("questions", "annotations")]
+    samples = read_question_samples(*files, tiny_world / "images")
+    names = sorted(sample.path.name for sample in samples)
+    assert names == [f"val_{number:06d}.jpg" for number in range(7)]
+    assert all(sample.path.is_file() for sample in samples)
 
 
 def test_a_wrong_template_is_told(tmp_path):

@@ -83,7 +83,7 @@ class ImageNames:
         for value in values:
             try:
                 return form.format(image_id=value)
-            except ValueError:  # a text where the form has a number, or the other way round
+            except (ValueError, OverflowError):  # a text for a number, the other way, too large
                 continue
         if form == self._template:
             raise InputError(

@@ -154,7 +154,7 @@ def read_rows(file: Path, layout: Layout, rows: Rows) -> list[Asked]:
 
 
 def _read_row(file: Path, layout: Layout, number: Id, row: Any) -> Asked:
-    fault = _fault(layout, row)
+    fault = _fault(layout, number, row)
     if fault:
         raise InputError(
             f"{file}, {layout.unit} {shown([number])}: expected {layout.form}, got {fault}; "
@@ -169,7 +169,7 @@ def _read_row(file: Path, layout: Layout, number: Id, row: Any) -> Asked:
     return image, AskedQuestion(key, row["question"], answers, most_given(given), *types)
 
 
-def _fault(layout: Layout, row: Any) -> str:
+def _fault(layout: Layout, number: Id, row: Any) -> str:
     """What a row has instead of a question about an image; empty if it has one."""
     if not isinstance(row, dict):
         return brief(row)
@@ -179,14 +179,14 @@ def _fault(layout: Layout, row: Any) -> str:
     given = row.get(layout.answers, layout.people())
     fits = {
         "question": is_text(row["question"]),
-        "question_id": as_id(row.get("question_id", 0)) is not None,
+        "question_id": as_id(row.get("question_id", number)) is not None,
         layout.image: as_id(row[layout.image]) is not None
         and (layout.image_name is not None or is_text(row[layout.image])),
         layout.answers: isinstance(given, layout.people),
     }
     wrong = next((field for field, fit in fits.items() if not fit), None)
     if wrong is not None:
-        return f"{brief(row[wrong])} as '{wrong}'"
+        return f"{brief(row.get(wrong, number))} as '{wrong}'"
     return next((f"{brief(text)} as an answer" for text in _texts(given) if not is_text(text)), "")
 
 

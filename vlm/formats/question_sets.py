@@ -50,7 +50,7 @@ def read_question_samples(
     - JSON lines (``.jsonl``, also gzipped): ``{"image": "a.jpg", "question": "...", "answers":
       ["red"]}``, perhaps with ``question_id``, else the line's number, ``answer_type`` and
       ``question_type``.
-    - VizWiz; a question's id is its position from 0, the number in its image's name.
+    - VizWiz; a question's id is its position in the file, from 0.
     - TextVQA and GQA; an image's file is its id with ``.jpg``.
 
     In these the only answer to a question is repeated ten times, as the files of DAQUAR in
