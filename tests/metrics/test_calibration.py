@@ -163,7 +163,9 @@ def test_the_order_of_questions_does_not_matter(rows: list[tuple[float, float]],
     sure, right = np.array(rows).T
     order = np.random.default_rng(seed).permutation(len(rows))
     np.testing.assert_allclose(
-        reliability(sure[order], right[order]), reliability(sure, right), atol=1e-12
+        np.array(reliability(sure[order], right[order])),
+        np.array(reliability(sure, right)),
+        atol=1e-12,
     )
     assert answered(sure[order], right[order], threshold=0.4) == pytest.approx(
         answered(sure, right, threshold=0.4)
@@ -200,7 +202,7 @@ def test_every_question_twice_changes_nothing(rows: list[tuple[float, float]]):
 def test_single_precision_is_taken():
     logits = np.linspace(-40, 40, 81, dtype=np.float32)
     assert fit_temperature(at_temperatures(logits).astype(np.float32), logits > 0) <= 1
-    found = reliability(np.float32([0.5, 1]), np.float32([1, 0]))
+    found = reliability(np.array([0.5, 1], np.float32), np.array([1, 0], np.float32))
     assert found == [Bin(0.5, 0.6, 1, 0.5, 1), Bin(0.9, 1, 1, 1, 0)]
 
 
