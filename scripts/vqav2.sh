@@ -5,9 +5,9 @@
 #     bash scripts/vqav2.sh
 #     ANSWERS=answers.json ALGORITHM=mine bash scripts/vqav2.sh
 #
-# What is not built yet: the training of a VQA model and its predictions. So this ends with the
-# features; ANSWERS is a file of anybody's answers to the questions of SPLIT, in any form that
-# vlm evaluate reads, and becomes the file to hand in.
+# It ends with the features. `vlm fit --config configs/vqav2.yaml` trains on them, `vlm predict` with the
+# questions of SPLIT as --data.questions writes answers.json; ANSWERS is that file or anybody's, in any
+# form that vlm evaluate reads, and becomes the file to hand in.
 #
 # Stopped anywhere, the same line goes on; what is there already is not made again.
 #

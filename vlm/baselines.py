@@ -33,12 +33,9 @@ def shuffled(captions: Mapping[ImageId, str], *, seed: int = 0) -> dict[ImageId,
     """
     if len(captions) < 2:
         raise InputError(f"expected captions of at least 2 images to shuffle, got {len(captions)}")
-    # Along one random cycle through all images nothing stays where it was.
-    cycle = np.random.default_rng(seed).permutation(len(captions))
-    images, texts = list(captions), list(captions.values())
-    moved = zip(cycle, np.roll(cycle, 1), strict=True)
-    new = {images[to]: texts[origin] for to, origin in moved}
-    return {image: new[image] for image in images}
+    texts = list(captions.values())
+    pairs = zip(captions, _elsewhere(len(texts), seed), strict=True)
+    return {image: texts[origin] for image, origin in pairs}
 
 
 def shuffled_images(samples: Sequence[QuestionSample], *, seed: int = 0) -> list[QuestionSample]:
@@ -53,9 +50,8 @@ def shuffled_images(samples: Sequence[QuestionSample], *, seed: int = 0) -> list
     """
     if len(samples) < 2:
         raise InputError(f"expected questions about at least 2 images, got {len(samples)}")
-    cycle = np.random.default_rng(seed).permutation(len(samples))
-    pairs = sorted(zip(cycle, np.roll(cycle, 1), strict=True))
-    return [samples[image]._replace(questions=samples[asked].questions) for image, asked in pairs]
+    pairs = zip(samples, _elsewhere(len(samples), seed), strict=True)
+    return [image._replace(questions=samples[asked].questions) for image, asked in pairs]
 
 
 def frequent_answers(
@@ -89,6 +85,14 @@ def frequent_answers(
         for sample in samples
         for question in sample.questions
     }
+
+
+def _elsewhere(count: int, seed: int) -> list[int]:
+    """For each place another one, each once: along one random cycle nothing stays where it was."""
+    cycle = np.random.default_rng(seed).permutation(count)
+    origins = np.empty(count, dtype=int)
+    origins[cycle] = np.roll(cycle, 1)
+    return origins.tolist()
 
 
 def _most_frequent(counts: Counter[str]) -> str:

@@ -11,20 +11,20 @@ from vlm.errors import InputError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 VERBS = {
-    "demo": ("demo", "draw a small world, train a captioner on it, show what it looked at"),
+    "demo": ("demo", "draw a small world, train on it to write captions and to answer questions"),
     "prepare": ("prepare", "a public data set: fetched, checked, split"),
     "extract": ("extract", "region features of images, once, into a store"),
     "import": ("imports", "detector features that others published, into a store"),
     "fit": ("trainer", "train; --config configs/NAME.yaml"),
-    "validate": ("trainer", "captions and scores of the validation split"),
-    "test": ("trainer", "captions and scores of the test split"),
-    "predict": ("trainer", "captions of images without references"),
+    "validate": ("trainer", "results and scores of the validation split"),
+    "test": ("trainer", "results and scores of the test split"),
+    "predict": ("trainer", "results for images or questions without labels"),
     "answer": ("answer", "answers to questions about a photo, from a checkpoint"),
     "caption": ("caption", "captions of photos, from a checkpoint"),
-    "attend": ("attend", "a picture of what each word of a caption looked at"),
+    "attend": ("attend", "a picture of what each word of a caption or question looked at"),
     "evaluate": ("evaluate", "scores of captions or answers in a result file"),
     "compare": ("compare", "two systems: difference, interval, p-value"),
-    "baseline": ("baseline", "nearest-neighbour captions, or a result's captions shuffled"),
+    "baseline": ("baseline", "what a model has to beat: nearest, frequent, shuffled"),
     "doctor": ("doctor", "what works here and what would fail later"),
 }
 

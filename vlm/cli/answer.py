@@ -9,7 +9,7 @@ import torch
 
 from vlm.cli.photos import load, parser
 from vlm.errors import InputError
-from vlm.training.answer_task import AnswerResult, AnswerTask
+from vlm.training.answer_task import AnswerTask, BestAnswers
 
 
 def main(verb: str, arguments: Sequence[str]) -> None:
@@ -58,7 +58,7 @@ def _check(options: argparse.Namespace) -> None:
         raise InputError("expected a question, got an empty text; ask something")
 
 
-def _line(question: str, result: AnswerResult, options: argparse.Namespace) -> str:
+def _line(question: str, result: BestAnswers, options: argparse.Namespace) -> str:
     """A result for a program or for people."""
     pairs = list(zip(result.answers, result.probabilities, strict=True))[: options.top]
     abstains = options.abstain is not None and pairs[0][1] < options.abstain

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from vlm.baselines import frequent_answers, shuffled_images
@@ -10,7 +11,7 @@ from vlm.errors import InputError
 from vlm.files import write_json
 from vlm.formats.ids import shown
 from vlm.formats.question_sets import QuestionSample, read_question_samples
-from vlm.metrics.vqa import HumanAnswers, score_answers
+from vlm.metrics.vqa import human_answers, score_answers
 
 
 def answer_baseline(options: argparse.Namespace, output: Path) -> None:
@@ -27,12 +28,8 @@ def _frequent(options: argparse.Namespace, output: Path) -> None:
     training = _read(options.training_questions, options.training_annotations)
     samples = _read(options.questions, options.annotations)
     answers = frequent_answers(training, samples)
-    human = {
-        q.question_id: HumanAnswers(q.answers, q.answer_type, q.question_type)
-        for sample in samples
-        for q in sample.questions
-    }
-    bare = [key for key, people in human.items() if not people.answers]
+    human = human_answers(samples)
+    bare = [key for key in answers if key not in human]
     if bare:
         raise InputError(
             f"{options.questions} has questions without answers ({shown(bare)}); name their file "
@@ -46,10 +43,24 @@ def _frequent(options: argparse.Namespace, output: Path) -> None:
 
 
 def _shuffled_images(options: argparse.Namespace, output: Path) -> None:
-    """``questions.json``, and ``annotations.json`` where there are answers, in VQA v2's format."""
+    """A set whose questions are about other images."""
     folder = Path(options.images)
     samples = _read(options.questions, options.annotations, folder, options.image_name)
-    moved = shuffled_images(samples, seed=options.seed)
+    write_shuffled(samples, folder, output, seed=options.seed)
+
+
+def write_shuffled(
+    samples: Sequence[QuestionSample], folder: Path, output: Path, *, seed: int = 0
+) -> None:
+    """Writes questions, each about another image, and their answers, in VQA v2's format.
+
+    Args:
+        samples: of a split.
+        folder: of the images.
+        output: gets ``questions.json`` and, where there are answers, ``annotations.json``.
+        seed: of the order.
+    """
+    moved = shuffled_images(samples, seed=seed)
     asked = [(sample.image_id, question) for sample in moved for question in sample.questions]
     images = [
         {"id": sample.image_id, "file_name": os.path.relpath(sample.path, folder)}

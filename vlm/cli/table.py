@@ -43,6 +43,22 @@ def answer_table(metrics: Mapping[str, Any]) -> str:
     return accuracy_table(rows)
 
 
+def answer_columns(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """The VQA accuracies of several models on the same questions, side by side.
+
+    Args:
+        rows: of each model what :meth:`vlm.metrics.vqa.VqaScores.record` gives.
+    """
+    columns = {title: row["scores"] | row["question types"] for title, row in rows.items()}
+    kinds = list(next(iter(columns.values())))
+    first = max(len(_row(kind)) for kind in kinds)
+    lines = [" " * first + "".join(f"{title:>18}" for title in columns)]
+    for kind in kinds:
+        cells = "".join(f"{column[kind]:>18.1f}" for column in columns.values())
+        lines.append(f"{_row(kind):<{first}}{cells}")
+    return "\n".join(lines)
+
+
 def _row(kind: str) -> str:
     """The name of a row, on one line, for questions without a type too."""
     return " ".join(kind.split()) or "(none)"

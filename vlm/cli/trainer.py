@@ -22,8 +22,7 @@ from vlm.cli.accelerator import has_bf16
 from vlm.cli.login import has_wandb_login
 from vlm.cli.parser import OneSentenceParser, sentence_within
 from vlm.cli.precedence import lowest_config, refuse_changes, refuse_lost_average
-from vlm.data import JointData, VQAData
-from vlm.data.datamodules import ImageData
+from vlm.data.datamodules import ImageData, splits_read
 from vlm.errors import InputError
 from vlm.text.tokenizer import CaptionTokenizer
 from vlm.training import checkpoint as checkpoints
@@ -223,12 +222,11 @@ class TrainerCLI(LightningCLI):
             checkpoints.check_backbone(self.model.backbone, self.recipe)
             checkpoints.check_boxes(self.datamodule.store, self.recipe)
         if self.trainer.is_global_zero:
-            self.model.trainer = self.trainer
-            for split in self.model.splits(self.verb):
+            for split in splits_read(self.trainer, self.verb):
                 self.datamodule.check_images(split)
                 samples = self.datamodule.samples(split)
-                for task in self.model.tasks:
-                    print(*task.notes(samples, split), sep="\n", end="")
+                for note in [n for task in self.model.tasks for n in task.notes(samples, split)]:
+                    print(note)
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Nothing yet: :meth:`run` does, once the caller is ready."""
@@ -247,7 +245,7 @@ class TrainerCLI(LightningCLI):
         """The checkpoint's, or those chosen on the training questions."""
         if self.recipe is not None:
             return None if self.recipe["answers"] is None else tuple(self.recipe["answers"])
-        return data.answer_list() if isinstance(data, VQAData | JointData) else None
+        return data.answer_list()
 
     def _default_output(self, config: Any) -> Path:
         """Beside the checkpoint, its own run's folder to go on in, or a new one under runs."""

@@ -52,8 +52,8 @@ class VQAData(ImageData[QuestionSample]):
         *,
         root: str = ".",
         image_name: str | None = None,
-        vocabulary: Vocabulary = WordVocabulary(),  # noqa: B008  frozen
-        answers: AnswerVocabulary = FrequentAnswers(),  # noqa: B008  frozen
+        vocabulary: Vocabulary = WordVocabulary(),
+        answers: AnswerVocabulary = FrequentAnswers(),
         store: FeatureStore | None = None,
         augmentation: RandAugment | None = None,
         batch_size: int = 32,

@@ -42,7 +42,7 @@ class CaptionData(ImageData[CaptionSample]):
         images: str = ".",
         *,
         root: str = ".",
-        vocabulary: Vocabulary = WordVocabulary(),  # noqa: B008  frozen
+        vocabulary: Vocabulary = WordVocabulary(),
         store: FeatureStore | None = None,
         augmentation: RandAugment | None = None,
         batch_size: int = 32,

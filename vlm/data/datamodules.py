@@ -90,6 +90,10 @@ class ImageData(L.LightningDataModule, ABC, Generic[Of]):
     def tokenizer(self) -> CaptionTokenizer:
         """A tokenizer made from the training texts."""
 
+    def answer_list(self) -> tuple[str, ...] | None:
+        """The answers that a model may give; None where nothing is asked."""
+        return None
+
     @abstractmethod
     def read(self, split: str) -> list[Of]:
         """The images of a split with all that is said about them, from the files.
@@ -228,3 +232,9 @@ class ImageData(L.LightningDataModule, ABC, Generic[Of]):
     def _share(self) -> tuple[int, int]:
         """Which process this is, and how many there are."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+
+def splits_read(trainer: L.Trainer, stage: str) -> list[str]:
+    """Those that a stage reads: a fit that never validates reads no validation split."""
+    never = trainer.limit_val_batches == 0
+    return [split for split in SPLITS_OF_STAGE[stage] if not (split == "val" and never)]

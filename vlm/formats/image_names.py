@@ -1,7 +1,6 @@
 """Where the file of an image is, by its id: as its set names it, by a template, or as COCO's."""
 
 from collections.abc import Sequence
-from os.path import isfile, join
 from pathlib import Path
 from string import Formatter
 
@@ -76,7 +75,10 @@ class ImageNames:
 
     def _holds(self, name: str) -> bool:
         """Whether there is such a file; a name that is too long is none."""
-        return isfile(join(self._folder, name))  # noqa: PTH113, PTH118  twice as fast as a Path
+        try:
+            return (self._folder / name).is_file()
+        except OSError:
+            return False
 
     def _named(self, form: str, values: Sequence[Id]) -> str | None:
         """What a form makes of an id in any of its readings; None where it cannot."""

@@ -69,15 +69,10 @@ LINES = Layout(
     answers="answers",
     people=list,
 )
-VIZWIZ = Layout(
+VIZWIZ = LINES._replace(
     name="VizWiz",
     unit="question",
     form='{"image": "a.jpg", "question": "...", "answers": [{"answer": "..."}]}',
-    fields=("image", "question"),
-    image="image",
-    image_name=None,
-    answers="answers",
-    people=list,
 )
 TEXTVQA = Layout(
     name="TextVQA",

@@ -15,10 +15,11 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, S
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from statistics import fmean
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from vlm.errors import InputError
-from vlm.formats.ids import shown
+from vlm.formats.ids import Id, shown
+from vlm.formats.question_layouts import AskedQuestion
 from vlm.metrics.signature import answer_signature
 from vlm.text.answers import clean_spaces, normalise, normalise_mmf, strip_punctuation
 
@@ -26,6 +27,15 @@ QuestionId = TypeVar("QuestionId", bound=Hashable)
 Sides = tuple[str, Sequence[str]]  # the predicted answer and those of people
 
 _ENOUGH = 3  # other people who make an answer right
+
+
+class Asked(Protocol):
+    """An image with its questions, a ``QuestionSample`` say."""
+
+    @property
+    def questions(self) -> tuple[AskedQuestion, ...]:
+        """About the image."""
+        ...
 
 
 class HumanAnswers(NamedTuple):
@@ -40,6 +50,22 @@ class HumanAnswers(NamedTuple):
     answers: tuple[str, ...]
     answer_type: str
     question_type: str
+
+
+def human_answers(samples: Iterable[Asked]) -> dict[Id, HumanAnswers]:
+    """What people answered to each question that has answers.
+
+    Args:
+        samples: images with their questions.
+    """
+    return {
+        question.question_id: HumanAnswers(
+            question.answers, question.answer_type, question.question_type
+        )
+        for sample in samples
+        for question in sample.questions
+        if question.answers
+    }
 
 
 @dataclass(frozen=True)

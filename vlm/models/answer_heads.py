@@ -156,6 +156,8 @@ class AnswerWriter(AnswerHead):
         most = max(1, int((targets > 0).sum(dim=-1).max()))
         right, chosen = targets.topk(most)
         tokens = self.answers[chosen]
+        longest = int((tokens >= 0).sum(dim=-1).max())
+        tokens = tokens[..., : max(longest, 2)]
         targets_of = tokens[..., 1:]
         counted = (targets_of >= 0) & (right > 0).unsqueeze(-1)
         shares = right / right.sum(dim=-1, keepdim=True).clamp(min=1e-12)

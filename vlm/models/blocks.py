@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from vlm.models.attention import KeyValues, MultiHeadAttention
 
 
-class SelfAttention(nn.Module):
-    """The branch in which a sequence looks at itself.
+class AttentionBranch(nn.Module):
+    """What both kinds of attention are made of.
 
     Args:
         width: ``D``.
@@ -24,6 +24,10 @@ class SelfAttention(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.attention = MultiHeadAttention(width, heads)
         self.dropout = nn.Dropout(dropout)
+
+
+class SelfAttention(AttentionBranch):
+    """The branch in which a sequence looks at itself."""
 
     def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
         """``(B, L, D)`` to the same; ``mask`` broadcasts to ``(B, H, L, L)``."""
@@ -68,20 +72,8 @@ class SelfAttention(nn.Module):
         return texts + self.dropout(self.attention.follow(normed, prefix, real))
 
 
-class CrossAttention(nn.Module):
-    """The branch in which a text looks at a memory.
-
-    Args:
-        width: ``D``, of both.
-        heads: ``H``.
-        dropout: on what the branch adds, in [0, 1).
-    """
-
-    def __init__(self, width: int, heads: int, *, dropout: float) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.attention = MultiHeadAttention(width, heads)
-        self.dropout = nn.Dropout(dropout)
+class CrossAttention(AttentionBranch):
+    """The branch in which a text looks at a memory of its width."""
 
     def forward(self, text: Tensor, memory: KeyValues, mask: Tensor) -> Tensor:
         """``(B, P, D)`` to the same; ``mask`` broadcasts to ``(B, H, P, N)``."""

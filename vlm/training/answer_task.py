@@ -13,14 +13,15 @@ from torch import Tensor
 from vlm.decoding import SpecialTokens, Strategy
 from vlm.errors import InputError
 from vlm.explain.maps import WordMaps, read_question
-from vlm.formats.question_sets import AskedQuestion
+from vlm.formats.ids import Id
+from vlm.formats.question_sets import AskedQuestion, oddities
 from vlm.metrics.calibration import (
     TEMPERATURES,
     expected_calibration_error,
     fit_temperature,
     reliability,
 )
-from vlm.metrics.vqa import HumanAnswers, ceiling, rounded, score_answers
+from vlm.metrics.vqa import ceiling, human_answers, rounded, score_answers
 from vlm.models.answer_heads import AnswerWriter
 from vlm.models.answerer import QuestionAnswerer
 from vlm.models.encoder import Memory
@@ -34,17 +35,31 @@ from vlm.training.task import Task
 SHOWN = 5  # answers that are kept of each question
 
 
-class AnswerResult(NamedTuple):
-    """What was answered to a question.
+class BestAnswers(NamedTuple):
+    """What a model answers to a question.
 
     Attributes:
-        question_id: of the question.
         answers: the best ones, the best first.
         probabilities: of those, in [0, 1].
         confidences: of the best one at each of :data:`vlm.metrics.calibration.TEMPERATURES`.
     """
 
-    question_id: int | str
+    answers: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    confidences: np.ndarray
+
+
+class AnswerResult(NamedTuple):
+    """The same, and of which question of a set.
+
+    Attributes:
+        question_id: of the question.
+        answers: the best ones, the best first.
+        probabilities: of those, in [0, 1].
+        confidences: of the best one at each temperature.
+    """
+
+    question_id: Id
     answers: tuple[str, ...]
     probabilities: tuple[float, ...]
     confidences: np.ndarray
@@ -82,7 +97,7 @@ class AnswerTask(Task[AnswerResult]):
         self.answers = tuple(answers)
         self.decoding = decoding
         self.temperature = temperature
-        self.per_question: dict[int | str, float] = {}
+        self.per_question: dict[Id, float] = {}
         self._places = {answer: place for place, answer in enumerate(self.answers)}
         written = 0
         if isinstance(answerer.head, AnswerWriter):
@@ -134,13 +149,13 @@ class AnswerTask(Task[AnswerResult]):
     def respond(self, memory: Memory, samples: Sequence[Any]) -> list[AnswerResult]:
         """The best answers to each question."""
         asked = [[question.text for question in sample.questions] for sample in samples]
-        answered = iter(self.answer(memory, asked))
-        return [next(answered)._replace(question_id=key) for key in self.keys(samples)]
+        answered = zip(self.keys(samples), self.answer(memory, asked), strict=True)
+        return [AnswerResult(key, *best) for key, best in answered]
 
     @torch.inference_mode()
     def answer(
         self, memory: Memory, questions: Sequence[Sequence[str]], *, shown: int = SHOWN
-    ) -> list[AnswerResult]:
+    ) -> list[BestAnswers]:
         """The best answers to questions about images, one image's after another's.
 
         Args:
@@ -172,7 +187,7 @@ class AnswerTask(Task[AnswerResult]):
         On ``val`` the temperature becomes the one that fits best.
         """
         given = {result.question_id: result for result in self.results}
-        human = {key: people for key, people in people_of(samples).items() if key in given}
+        human = {key: people for key, people in human_answers(samples).items() if key in given}
         if not human:
             return {}
         scores = score_answers({key: given[key].answers[0] for key in human}, human)
@@ -212,8 +227,8 @@ class AnswerTask(Task[AnswerResult]):
 
     def notes(self, samples: Sequence[Any], split: str) -> list[str]:
         """What the vocabulary can earn, and questions that are not read as they were asked."""
-        human = people_of(samples)
-        notes = []
+        human = human_answers(samples)
+        notes = [f"{split}: {oddity}" for oddity in oddities(samples)]
         if human:
             common = Counter(
                 vocabulary_form(question.answer) in self._places
@@ -244,7 +259,7 @@ class AnswerTask(Task[AnswerResult]):
         if self.record is not None:
             write_answer_report(folder, self.record, self.results, self.per_question, samples)
 
-    def _ranked(self, scores: Tensor, shown: int) -> list[AnswerResult]:
+    def _ranked(self, scores: Tensor, shown: int) -> list[BestAnswers]:
         """Results of scores ``(Q, A)``."""
         best, places = (scores / self.temperature).softmax(dim=-1).topk(shown)
         tempered = (scores / temperature for temperature in TEMPERATURES)
@@ -252,13 +267,13 @@ class AnswerTask(Task[AnswerResult]):
         confidences = torch.stack(grid, dim=-1).exp().cpu().numpy()
         rows = zip(places.tolist(), best.tolist(), confidences, strict=True)
         return [
-            AnswerResult(0, tuple(self.answers[place] for place in row), tuple(likely), at_each)
+            BestAnswers(tuple(self.answers[place] for place in row), tuple(likely), at_each)
             for row, likely, at_each in rows
         ]
 
     def _written(
         self, decoding: Strategy, memory: Memory, tokens: Tensor, real: Tensor
-    ) -> list[AnswerResult]:
+    ) -> list[BestAnswers]:
         """Results that the decoder writes freely after each question."""
         decoder, tokenizer = self.answerer.decoder, self.tokenizer
         special = SpecialTokens(tokenizer.start, tokenizer.end, tokenizer.pad, tokenizer.unknown)
@@ -268,23 +283,10 @@ class AnswerTask(Task[AnswerResult]):
         texts = [[tokenizer.decode(row.tolist()) for row in rows] for rows in decoded.tokens[there]]
         sums = decoded.sums[there].double().cpu().numpy()
         return [
-            AnswerResult(
-                0,
+            BestAnswers(
                 tuple(rows),
                 tuple(np.exp(row / self.temperature).tolist()),
                 np.exp(row[0] / np.array(TEMPERATURES)),
             )
             for rows, row in zip(texts, sums, strict=True)
         ]
-
-
-def people_of(samples: Sequence[Any]) -> dict[int | str, HumanAnswers]:
-    """What people answered to each question that has answers."""
-    return {
-        question.question_id: HumanAnswers(
-            question.answers, question.answer_type, question.question_type
-        )
-        for sample in samples
-        for question in sample.questions
-        if question.answers
-    }

@@ -62,9 +62,8 @@ class AnsweringModule(VisionLanguageModule):
         seed: int = 0,
     ) -> None:
         reader = decoder(len(tokenizer))
-        answerer = QuestionAnswerer(
-            encoder(backbone.width), reader, head(reader.width, spelled(answers, tokenizer))
-        )
+        answering_head = head(reader.width, spelled(answers, tokenizer))
+        answerer = QuestionAnswerer(encoder(backbone.width), reader, answering_head)
         task = AnswerTask(answerer, tokenizer, answers, decoding=decoding, temperature=temperature)
         super().__init__(
             tokenizer,
@@ -78,19 +77,9 @@ class AnsweringModule(VisionLanguageModule):
         )
 
     @property
-    def answers(self) -> tuple[str, ...]:
-        """The vocabulary of answers."""
-        return self.answering.answers
-
-    @property
     def decoding(self) -> Strategy | None:
         """How an answer is written freely."""
         return self.answering.decoding
-
-    @property
-    def temperature(self) -> float:
-        """That fitted best in the last validation."""
-        return self.answering.temperature
 
 
 def spelled(answers: Sequence[str], tokenizer: CaptionTokenizer) -> Tensor:

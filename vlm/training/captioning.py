@@ -45,8 +45,8 @@ class CaptioningModule(VisionLanguageModule):
         *,
         encoder: Callable[[int], RegionEncoder | BlindEncoder] = RegionEncoder,
         decoder: Callable[[int], TextDecoder] = TextDecoder,
-        objective: Objective = CrossEntropy(),  # noqa: B008  frozen
-        decoding: Strategy = BeamSearch(),  # noqa: B008  frozen
+        objective: Objective = CrossEntropy(),
+        decoding: Strategy = BeamSearch(),
         learning_rate: float = 5e-4,
         weight_decay: float = 0.01,
         warmup: float = 0.05,
@@ -64,11 +64,6 @@ class CaptioningModule(VisionLanguageModule):
             warmup=warmup,
             seed=seed,
         )
-
-    @property
-    def objective(self) -> Objective:
-        """What training minimises."""
-        return self.captioning.objective
 
     @property
     def decoding(self) -> Strategy:

@@ -60,8 +60,8 @@ class JointModule(VisionLanguageModule):
         decoder: Callable[[int], TextDecoder] = TextDecoder,
         head: Callable[[int, Tensor], AnswerHead] = AnswerClassifier,
         answer_share: float = 0.5,
-        objective: Objective = CrossEntropy(),  # noqa: B008  frozen
-        decoding: Strategy = BeamSearch(),  # noqa: B008  frozen
+        objective: Objective = CrossEntropy(),
+        decoding: Strategy = BeamSearch(),
         answer_decoding: Strategy | None = None,
         temperature: float = 1.0,
         learning_rate: float = 5e-4,
@@ -72,9 +72,8 @@ class JointModule(VisionLanguageModule):
         if not 0 <= answer_share <= 1:
             raise InputError(f"expected answer_share in [0, 1], got {answer_share}; 0.5 is even")
         reader = decoder(len(tokenizer))
-        answerer = QuestionAnswerer(
-            encoder(backbone.width), reader, head(reader.width, spelled(answers, tokenizer))
-        )
+        answering_head = head(reader.width, spelled(answers, tokenizer))
+        answerer = QuestionAnswerer(encoder(backbone.width), reader, answering_head)
         captioner = Captioner(answerer.encoder, answerer.decoder)
         captioning = CaptionTask(captioner, tokenizer, objective=objective, decoding=decoding)
         answering = AnswerTask(
@@ -93,16 +92,6 @@ class JointModule(VisionLanguageModule):
         self.answer_share = answer_share
 
     @property
-    def answers(self) -> tuple[str, ...]:
-        """The vocabulary of answers."""
-        return self.answering.answers
-
-    @property
-    def objective(self) -> Objective:
-        """What training on captions minimises."""
-        return self.captioning.objective
-
-    @property
     def decoding(self) -> Strategy:
         """How captions are written."""
         return self.captioning.decoding
@@ -111,8 +100,3 @@ class JointModule(VisionLanguageModule):
     def answer_decoding(self) -> Strategy | None:
         """How an answer is written freely."""
         return self.answering.decoding
-
-    @property
-    def temperature(self) -> float:
-        """That fitted best in the last validation."""
-        return self.answering.temperature

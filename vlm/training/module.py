@@ -10,7 +10,7 @@ from torch import Tensor, distributed
 
 from vlm.data.augmentation import seed_of
 from vlm.data.batches import Batch
-from vlm.data.datamodules import SPLITS_OF_STAGE, ImageData
+from vlm.data.datamodules import ImageData, splits_read
 from vlm.data.sets.guard import refuse_shared
 from vlm.errors import InputError
 from vlm.explain.maps import WordMaps
@@ -24,6 +24,7 @@ from vlm.text.tokenizer import CaptionTokenizer
 from vlm.training import checkpoint as checkpoints
 from vlm.training.answer_task import AnswerTask
 from vlm.training.caption_task import CaptionTask
+from vlm.training.objectives import Objective
 from vlm.training.optimisation import adamw_with_cosine, training_steps
 from vlm.training.recipe import arguments, class_of
 from vlm.training.task import Task
@@ -114,16 +115,11 @@ class VisionLanguageModule(L.LightningModule):
             store.require(backbone.name, backbone.hash, backbone.geometry)
             self.boxes = store.manifest.boxes
         if self.trainer.is_global_zero:
-            splits = self.splits(stage)
+            splits = splits_read(self.trainer, stage)
             for split in splits:
                 self.data.check_images(split)
             if stage == "fit" and "val" in splits:
                 refuse_shared(self.data.samples("train"), self.data.samples("val"), split="val")
-
-    def splits(self, stage: str) -> list[str]:
-        """Those that a stage reads: a fit that never validates reads no validation split."""
-        never = self.trainer.limit_val_batches == 0
-        return [split for split in SPLITS_OF_STAGE[stage] if not (split == "val" and never)]
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The tasks' losses on one batch; dropout is a pure function of (seed, step)."""
@@ -230,6 +226,21 @@ class VisionLanguageModule(L.LightningModule):
             InputError: if the module never learnt it.
         """
         return self._task(AnswerTask, "writes captions and answers no questions; use vlm caption")
+
+    @property
+    def objective(self) -> Objective:
+        """What training on captions minimises."""
+        return self.captioning.objective
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The vocabulary of answers."""
+        return self.answering.answers
+
+    @property
+    def temperature(self) -> float:
+        """Of the probabilities of answers, that which fitted best in the last validation."""
+        return self.answering.temperature
 
     def attend(self, image: str | Path, question: str | None = None) -> WordMaps:
         """Where each word looked in an image file: of its caption, or of a question about it.

@@ -1,16 +1,17 @@
 """The answerer of the demo: it starts from the captioner and learns to answer questions."""
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlm.baselines import shuffled_images
 from vlm.cli import trainer
+from vlm.cli.answer_baselines import write_shuffled
 from vlm.cli.demo.places import config_file, on_this_world
-from vlm.files import read_json, write_json
+from vlm.cli.table import answer_columns
+from vlm.files import read_json
 from vlm.formats.question_sets import read_question_samples
 
+SET = ("questions", "annotations")
 WIDTH = "128"  # of the memory in configs/demo_vqa.yaml
 BLIND_EPOCHS = 3  # without an image there is little to learn, and it is learnt by then
 
@@ -36,22 +37,19 @@ def train_blind(output: Path, seed: int) -> None:
 def score_answerer(output: Path) -> dict[str, float]:
     """Accuracy on unseen scenes, with shuffled images, and of the model without images."""
     world, vqa = output / "world", output / "vqa"
-    samples = read_question_samples(world / "questions_test.json", None, world / "images")
-    moved = [
-        {"question_id": asked.question_id, "image_id": sample.image_id, "question": asked.text}
-        for sample in shuffled_images(samples)
-        for asked in sample.questions
-    ]
-    images = read_json(world / "questions_test.json")["images"]
-    write_json(vqa / "questions_shuffled.json", {"images": images, "questions": moved})
-    shuffle = ["--data.questions", str((vqa / "questions_shuffled.json").resolve())]
+    questions, annotations = (world / f"{name}_test.json" for name in SET)
+    images = world / "images"
+    samples = read_question_samples(questions, annotations, images)
+    write_shuffled(samples, images, vqa / "moved")
+    moved = {name: str((vqa / "moved" / f"{name}.json").resolve()) for name in SET}
+    shuffle = [part for name, file in moved.items() for part in (f"--data.{name}", file)]
     blind = vqa / "blind" / "checkpoints" / "best.ckpt"
     rows = {
         "answerer": _test(output / "vqa.ckpt", vqa),
         "images shuffled": _test(output / "vqa.ckpt", vqa / "shuffled", *shuffle),
         "no image": _test(blind, vqa / "blind" / "test"),
     }
-    print(_table(rows))
+    print(answer_columns(rows))
     whole = [row["scores"]["overall"] for row in rows.values()]
     names = ("accuracy", "shuffled accuracy", "question-only accuracy")
     return dict(zip(names, whole, strict=True))
@@ -65,15 +63,3 @@ def _test(checkpoint: Path, folder: Path, *options: str) -> dict[str, Any]:
     """The metrics of a test."""
     trainer.run("test", ["--ckpt_path", str(checkpoint), "--output", str(folder), *options])
     return read_json(folder / "metrics.json")
-
-
-def _table(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """Accuracies side by side: overall, by kind of answer, by type of question."""
-    columns = {title: row["scores"] | row["question types"] for title, row in rows.items()}
-    kinds = list(next(iter(columns.values())))
-    first = max(map(len, kinds))
-    lines = [" " * first + "".join(f"{title:>18}" for title in columns)]
-    for kind in kinds:
-        cells = "".join(f"{column[kind]:>18.1f}" for column in columns.values())
-        lines.append(f"{kind:<{first}}{cells}")
-    return "\n".join(lines)
