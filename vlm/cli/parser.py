@@ -62,6 +62,7 @@ class OneSentenceParser(LightningArgumentParser):
             hint = f"did you mean {nearest[0]!r}?" if nearest else "see --help"
             raise InputError(f"there is no option {name!r}; {hint}") from ex
         reason = re.split(r" Errors: - ", text)[-1].partition(" - Expected a <class")[0]
+        reason = reason.partition("; see --help")[0]  # an inner parser has said it already
         raise InputError(f"{reason[:300]}; see --help") from ex
 
 
