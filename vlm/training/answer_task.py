@@ -76,8 +76,6 @@ class AnswerTask(Task[AnswerResult]):
         tokenizer: of questions.
         answers: the vocabulary, in the order of the answerer's scores.
         decoding: how answers are written freely; None ranks the vocabulary.
-        temperature: that scores are divided by before they become probabilities, above 0;
-            fitted anew in each validation (Guo et al. 2017, arXiv:1706.04599).
 
     Raises:
         InputError: if the decoder has no positions for a question, or an option does not fit.
@@ -92,14 +90,15 @@ class AnswerTask(Task[AnswerResult]):
         answers: Sequence[str],
         *,
         decoding: Strategy | None,
-        temperature: float,
     ) -> None:
         super().__init__()
         self.answerer = answerer
         self.tokenizer = tokenizer
         self.answers = tuple(answers)
         self.decoding = decoding
-        self.temperature = temperature
+        # That scores are divided by before they become probabilities; fitted anew in each
+        # validation (Guo et al. 2017, arXiv:1706.04599), so it is no option.
+        self.temperature = 1.0
         self.per_question: dict[Id, float] = {}
         self._places = {answer: place for place, answer in enumerate(self.answers)}
         written = 0
@@ -118,8 +117,6 @@ class AnswerTask(Task[AnswerResult]):
                 f"the decoder's max_length={answerer.decoder.max_length} leaves {self.longest} "
                 f"positions to a question before answers of {written}; give it more"
             )
-        if temperature <= 0:
-            raise InputError(f"expected a temperature above 0, got {temperature}; 1 is usual")
 
     def loss(self, memory: Memory, samples: Sequence[Any]) -> Tensor:
         """The head's loss against soft targets."""

@@ -33,8 +33,6 @@ class AnsweringModule(VisionLanguageModule):
         decoder: makes the text decoder for a vocabulary's size.
         head: makes what answers, for the decoder's width and the answers' tokens.
         decoding: how an answer is written freely; without it the vocabulary is ranked.
-        temperature: that scores are divided by before they become probabilities, above 0;
-            each validation fits it.
         learning_rate: of AdamW at its peak.
         weight_decay: of AdamW, on matrices alone.
         warmup: share of all steps in which the learning rate rises, in [0, 1); it
@@ -55,7 +53,6 @@ class AnsweringModule(VisionLanguageModule):
         decoder: Callable[[int], TextDecoder] = TextDecoder,
         head: Callable[[int, Tensor], AnswerHead] = AnswerClassifier,
         decoding: Strategy | None = None,
-        temperature: float = 1.0,
         learning_rate: float = 5e-4,
         weight_decay: float = 0.01,
         warmup: float = 0.05,
@@ -64,7 +61,7 @@ class AnsweringModule(VisionLanguageModule):
         reader = decoder(len(tokenizer))
         answering_head = head(reader.width, spelled(answers, tokenizer))
         answerer = QuestionAnswerer(encoder(backbone.width), reader, answering_head)
-        task = AnswerTask(answerer, tokenizer, answers, decoding=decoding, temperature=temperature)
+        task = AnswerTask(answerer, tokenizer, answers, decoding=decoding)
         super().__init__(
             tokenizer,
             backbone,

@@ -38,8 +38,6 @@ class JointModule(VisionLanguageModule):
         objective: what training on captions minimises.
         decoding: how captions are written.
         answer_decoding: how an answer is written freely; without it the vocabulary is ranked.
-        temperature: that scores of answers are divided by before they become probabilities,
-            above 0; each validation fits it.
         learning_rate: of AdamW at its peak.
         weight_decay: of AdamW, on matrices alone.
         warmup: share of all steps in which the learning rate rises, in [0, 1); it
@@ -63,7 +61,6 @@ class JointModule(VisionLanguageModule):
         objective: Objective = CrossEntropy(),
         decoding: Strategy = BeamSearch(),
         answer_decoding: Strategy | None = None,
-        temperature: float = 1.0,
         learning_rate: float = 5e-4,
         weight_decay: float = 0.01,
         warmup: float = 0.05,
@@ -76,9 +73,7 @@ class JointModule(VisionLanguageModule):
         answerer = QuestionAnswerer(encoder(backbone.width), reader, answering_head)
         captioner = Captioner(answerer.encoder, answerer.decoder)
         captioning = CaptionTask(captioner, tokenizer, objective=objective, decoding=decoding)
-        answering = AnswerTask(
-            answerer, tokenizer, answers, decoding=answer_decoding, temperature=temperature
-        )
+        answering = AnswerTask(answerer, tokenizer, answers, decoding=answer_decoding)
         super().__init__(
             tokenizer,
             backbone,

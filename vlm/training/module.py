@@ -99,6 +99,7 @@ class VisionLanguageModule(L.LightningModule):
         )
         module.boxes = recipe["boxes"]
         checkpoints.load_state(module, content)
+        module.on_load_checkpoint(content)
         return module.eval()
 
     @property
@@ -183,6 +184,12 @@ class VisionLanguageModule(L.LightningModule):
         """Adds the recipe that rebuilds this module."""
         data = self.trainer.datamodule if self._trainer else None  # pyright: ignore
         checkpoint[checkpoints.SECTION] = checkpoints.section(self, data)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes what validations fitted, which is neither a weight nor an option."""
+        temperature = checkpoint[checkpoints.SECTION]["temperature"]
+        if temperature is not None:
+            self.answering.temperature = temperature
 
     def look(self, images: Tensor | RegionFeatures) -> RegionFeatures:
         """Region features of uint8 images, or those that a store kept.
