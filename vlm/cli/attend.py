@@ -1,39 +1,86 @@
-"""``vlm attend CHECKPOINT IMAGE...``: a picture of what each word looked at.
+"""``vlm attend CHECKPOINT IMAGE...``: what each word looked at, as a picture and as numbers.
 
-Of the caption that is written, or of the question that is asked.
+Of the caption that is written or given, or of the question that is asked and its answer.
 """
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from vlm.cli.caption import parser
 from vlm.cli.photos import load, load_captioner
-from vlm.data.images import ImageGeometry, load_image
-from vlm.explain.overlay import PANEL, strip
+from vlm.data.images import ImageGeometry, image_size, load_image
+from vlm.errors import InputError
+from vlm.explain.curves import BY_CHANCE, chance, deletion
+from vlm.explain.maps import BY_MODEL, explain, require_reduction
+from vlm.explain.overlay import panel_size, strip
+from vlm.explain.passages import Passage
+from vlm.formats.word_maps import LAST, WordMaps, write_word_maps
+
+WRITTEN = (".png", ".npz")  # beside each other under one stem
 
 
 def main(verb: str, arguments: Sequence[str]) -> None:
-    """Writes one PNG an image and prints its caption and path."""
-    attend = parser(verb)
-    attend.add_argument("--output", default=".", help="folder of the pictures")
-    attend.add_argument("--question", help="whose words look, in place of a caption's")
-    options = attend.parse_args(arguments)
+    """Writes one picture an image, and prints its caption, the files and the map's score."""
+    options = _parser(verb).parse_args(arguments)
+    if options.caption is not None and options.question is not None:
+        raise InputError("--caption and --question were both given; give one of them")
     captions = options.question is None
     module = load_captioner(options) if captions else load(options, options.images)
+    require_reduction(module.network, options.reduction)
     output = Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
-    enough = ImageGeometry(2 * PANEL, 2 * PANEL)
     for path in options.images:
-        maps = module.attend(path, options.question)
-        target = _free(output, Path(path).stem)
-        strip(load_image(path, enough), maps).save(target)
-        print(f"{path}: {' '.join(maps.words)}\n  {target}", flush=True)
+        passage = module.passage(path, options.question, caption=options.caption)
+        maps = explain(passage, options.reduction)
+        stem = _free(output, Path(path).stem)
+        files = [stem.with_name(f"{stem.name}.png")]
+        height, width = image_size(Path(path))
+        size = panel_size((width, height))
+        picture = load_image(path, ImageGeometry(size[1], size[0]))
+        strip(picture, maps, same_scale=options.same_scale).save(files[0])
+        if options.npz:
+            files.append(stem.with_name(f"{stem.name}.npz"))
+            write_word_maps(files[1], maps)
+        print(f"{path}: {_said(maps, options.question)}")
+        print("\n".join(f"  {file}" for file in files))
+        print(f"  {_score(passage, maps)}", flush=True)
+
+
+def _parser(verb: str) -> argparse.ArgumentParser:
+    attend = parser(verb)
+    attend.add_argument("--output", default=".", help="folder of the pictures")
+    attend.add_argument("--caption", help="that is read in place of one that is written")
+    attend.add_argument("--question", help="whose words and answer look, in place of a caption's")
+    attend.add_argument(
+        "--reduction",
+        default=LAST,
+        help="last, mean, layer-1 and so on, layer-1-head-1 and so on, " + ", ".join(BY_MODEL),
+    )
+    attend.add_argument(
+        "--same-scale", action="store_true", help="one colour means the same under all words"
+    )
+    attend.add_argument("--npz", action="store_true", help="writes the numbers too")
+    return attend
+
+
+def _said(maps: WordMaps, question: str | None) -> str:
+    """The caption, or the question and its answer."""
+    if question is None:
+        return " ".join(maps.words)
+    return f"{question} {maps.words[-1]} ({maps.probabilities[-1]:.0%})"
+
+
+def _score(passage: Passage, maps: WordMaps) -> str:
+    """How soon words are lost without what they looked at, beside an order by chance."""
+    lost = deletion(passage, maps.map).area
+    return f"{maps.reduction}: deletion {lost:.3f}, {BY_CHANCE} {chance(passage).area:.3f}"
 
 
 def _free(folder: Path, stem: str) -> Path:
-    """A name not taken yet: equal stems get -2, -3, ..."""
-    target, number = folder / f"{stem}.png", 1
-    while target.exists():
+    """A path without suffix under which nothing is written yet: equal stems get -2, -3, ..."""
+    target, number = folder / stem, 1
+    while any(target.with_name(target.name + suffix).exists() for suffix in WRITTEN):
         number += 1
-        target = folder / f"{stem}-{number}.png"
+        target = folder / f"{stem}-{number}"
     return target

@@ -2,9 +2,10 @@
 
 import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +21,12 @@ class WordMaps(NamedTuple):
     """Where every word of one text looked.
 
     Attributes:
-        words: of the caption or question, in order.
+        words: of the caption, or of the question and then its answer as one more.
         weights: ``(layer, head, word, region)`` float32, of cross-attention; rows sum to 1.
         map: ``(word, region)`` float32, the reduction; rows sum to 1, none below 0.
         reduction: its name.
         probabilities: ``(word,)`` float32 in [0, 1], of each word of a caption after those before
-            it; NaN for a question, which was given.
+            it, and of an answer; NaN for the words of a question, which were given.
         boxes: ``(region, 4)`` float32 as x0 y0 x1 y1 in [0, 1] of the original, upright image.
         image: the image's file, as it was given; empty where nobody said.
     """
@@ -81,7 +82,7 @@ def told(names: Sequence[str]) -> str:
 
 def write_word_maps(path: Path, maps: WordMaps) -> None:
     """Writes one ``.npz`` file: `ARRAYS`, and ``reduction`` and ``image`` as text."""
-    content = maps._asdict() | {"words": np.array(maps.words, dtype=np.str_)}
+    content: dict[str, Any] = maps._asdict() | {"words": np.array(maps.words, dtype=np.str_)}
     with path.open("wb") as file:
         np.savez_compressed(file, **content)
 
@@ -93,13 +94,21 @@ def read_word_maps(path: Path) -> WordMaps:
         InputError: if it is no such file, or its arrays do not fit each other.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # A stream of our own: numpy leaves a file open that turns out to be no archive.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             content = {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} is no file of maps (.npz) as vlm attend --npz writes") from error
     missing = [name for name in ARRAYS if name not in content]
     if missing:
         raise InputError(f"{path} lacks {', '.join(missing)}; vlm attend --npz writes {ARRAYS}")
+    numbers = {name: content[name] for name in ARRAYS if name != "words"}
+    odd = [name for name, array in numbers.items() if array.dtype.kind not in "fiu"]
+    if odd:
+        raise InputError(f"{path}: {', '.join(odd)} has values that are no numbers; write it anew")
+    flat = [name for name, array in numbers.items() if array.ndim < 1]
+    if flat:
+        raise InputError(f"{path}: {', '.join(flat)} is a single value; write the file anew")
     maps = WordMaps(
         words=tuple(str(word) for word in np.atleast_1d(content["words"])),
         weights=content["weights"].astype(np.float32),
