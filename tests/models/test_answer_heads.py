@@ -10,7 +10,13 @@ from torch.testing import assert_close
 
 from vlm.decoding import BeamSearch
 from vlm.models import answer_heads
-from vlm.models.answer_heads import AnswerClassifier, AnswerWriter, AttentionPool, soft_answer_loss
+from vlm.models.answer_heads import (
+    AnswerClassifier,
+    AnswerWriter,
+    AttentionPool,
+    exclusive_answer_loss,
+    soft_answer_loss,
+)
 from vlm.models.answerer import QuestionAnswerer
 from vlm.models.decoder import Prefix
 from vlm.models.encoder import Memory, RegionEncoder
@@ -188,6 +194,18 @@ def test_the_loss_by_hand():
     expected = torch.tensor(0.6931472 + 0.1269280)
     assert_close(soft_answer_loss(logits, targets, there), expected)
     assert soft_answer_loss(logits, targets, torch.zeros_like(there)) == 0
+
+
+def test_answers_that_exclude_each_other_by_hand():
+    # Odds of 1 : 3: the right one has -log(3/4), shared right 3 : 1 both -log(1/4) and -log(3/4);
+    # the third question has no right answer and the last is not there.
+    logits = torch.log(torch.tensor([[[1.0, 3.0], [1.0, 3.0], [1.0, 3.0], [1.0, 3.0]]]))
+    targets = torch.tensor([[[0.0, 1.0], [0.9, 0.3], [0.0, 0.0], [1.0, 0.0]]])
+    there = torch.tensor([[True, True, True, False]])
+    certain, shared = 0.2876821, 0.75 * 1.3862944 + 0.25 * 0.2876821
+    expected = torch.tensor((certain + shared) / 2)
+    assert_close(exclusive_answer_loss(logits, targets, there), expected)
+    assert exclusive_answer_loss(logits, targets, torch.zeros_like(there)) == 0
 
 
 def test_the_pool_is_a_mean_where_all_words_weigh_the_same():

@@ -87,6 +87,10 @@ def record(scores: dict[str, float], types: dict[str, float]) -> dict[str, Any]:
             "expected calibration error": 0.0456,
             "bins": [each._asdict() for each in BINS],
         },
+        "abstention": [
+            {"threshold": 0.0, "coverage": 1.0, "accuracy": 0.61234},
+            {"threshold": 0.9, "coverage": 0.25, "accuracy": 0.98765},
+        ],
     }
 
 
@@ -146,6 +150,9 @@ def test_tables_by_answer_question_and_confidence(tmp_path: Path, samples):
         ["confidence", "questions", "mean confidence", "mean accuracy"],
         ["0.50 to 0.60", "1", "0.550", "1.000"],
         ["0.90 to 1.00", "3", "0.950", "0.100"],
+        ["withheld below", "answered, %", "accuracy of those, %"],
+        ["0.0", "100.00", "61.23"],
+        ["0.9", "25.00", "98.77"],
     ]
 
 

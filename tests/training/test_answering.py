@@ -63,6 +63,11 @@ def test_a_test_scores_as_the_evaluation_does(answerer: Path, tiny_world: Path, 
     theirs = read_json(tmp_path / "again.json")
     assert {name: ours[name] for name in theirs} == theirs
     assert 0 < ours["calibration"]["expected calibration error"] < 1
+    withheld = ours["abstention"]
+    assert withheld[0]["accuracy"] * 100 == pytest.approx(ours["scores"]["overall"])
+    coverages = [row["coverage"] for row in withheld]
+    assert coverages == sorted(coverages, reverse=True)
+    assert coverages[0] == 1
     assert ours["scores"]["overall"] <= ours["ceiling"] <= 100
     assert (tmp_path / "report.html").read_text().count("<section>") > 2
     assert (tmp_path / "reliability.png").is_file()

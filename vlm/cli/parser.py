@@ -56,7 +56,9 @@ class OneSentenceParser(LightningArgumentParser):
             known = {option for part in OPTIONS_OF for option in inspect.signature(part).parameters}
             nearest = difflib.get_close_matches(name.partition(".")[0], TOP, n=1, cutoff=0.8)
             if not nearest or nearest[0] == name.partition(".")[0]:
-                nearest = difflib.get_close_matches(last, sorted({*known, *TOP}), n=1)
+                names = sorted({*known, *TOP} - {name})
+                begun = [each for each in names if each.startswith(f"{last}_")]
+                nearest = begun or difflib.get_close_matches(last, names, n=1)
             hint = f"did you mean {nearest[0]!r}?" if nearest else "see --help"
             raise InputError(f"there is no option {name!r}; {hint}") from ex
         reason = re.split(r" Errors: - ", text)[-1].partition(" - Expected a <class")[0]

@@ -82,9 +82,11 @@ def _refuse_other(option: str, asked: dict[str, Any], trained: dict[str, Any]) -
     kinds = [class_of(part["class_path"]) for part in (asked, trained)]
     if kinds[0] is not kinds[1]:
         raise _cannot_change(option, kinds[0].__name__, kinds[1].__name__)
+    known = trained["init_args"]
     for name, value in asked["init_args"].items():
-        if name != FREE and value != trained["init_args"][name]:
-            raise _cannot_change(f"{option}.{name}", value, trained["init_args"][name])
+        # An argument that is younger than the checkpoint is not in it.
+        if name != FREE and value != known.get(name, value):
+            raise _cannot_change(f"{option}.{name}", value, known[name])
 
 
 def _cannot_change(option: str, asked: Any, trained: Any) -> InputError:

@@ -84,11 +84,16 @@ class AnswerClassifier(AnswerHead):
         width: of the decoder, ``D``.
         answers: ``(A, T)``, of which it needs to know how many.
         dropout: before the last layer, in [0, 1).
+        exclusive: whether one answer rules out the others, as in a set that asked one person
+            only; learnt by cross-entropy of their softmax, not of a sigmoid each.
     """
 
-    def __init__(self, width: int, answers: Tensor, *, dropout: float = 0.3) -> None:
+    def __init__(
+        self, width: int, answers: Tensor, *, dropout: float = 0.3, exclusive: bool = False
+    ) -> None:
         super().__init__()
         self.dropout = dropout
+        self.exclusive = exclusive
         self.pool = AttentionPool(width)
         self.classify = nn.Sequential(
             nn.Linear(width, 2 * width),
@@ -101,15 +106,16 @@ class AnswerClassifier(AnswerHead):
     def forward(
         self, decoder: TextDecoder, memory: Memory, questions: Tensor, real: Tensor
     ) -> Tensor:
-        """``(B, C, A)``, of which a sigmoid each is how right an answer is."""
+        """``(B, C, A)``; a sigmoid of each, or the softmax of all, is how right an answer is."""
         return self.classify(self.pool(decoder.read(questions, memory, real=real), real))
 
     def loss(
         self, decoder: TextDecoder, memory: Memory, questions: Tensor, real: Tensor, targets: Tensor
     ) -> Tensor:
-        """Binary cross-entropy with soft targets, summed over answers."""
-        scores = self(decoder, memory, questions, real)
-        return soft_answer_loss(scores, targets, real.any(dim=-1))
+        """Cross-entropy with soft targets, :func:`soft_answer_loss` or, if exclusive, the other."""
+        scores, there = self(decoder, memory, questions, real), real.any(dim=-1)
+        loss = exclusive_answer_loss if self.exclusive else soft_answer_loss
+        return loss(scores, targets, there)
 
 
 class AnswerWriter(AnswerHead):
@@ -186,3 +192,18 @@ def soft_answer_loss(logits: Tensor, targets: Tensor, there: Tensor) -> Tensor:
     """
     losses = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     return (losses.sum(dim=-1) * there).sum() / there.sum().clamp(min=1)
+
+
+def exclusive_answer_loss(logits: Tensor, targets: Tensor, there: Tensor) -> Tensor:
+    """Cross-entropy of the softmax over answers, mean over questions that have a right one.
+
+    Args:
+        logits: ``(B, C, A)``.
+        targets: ``(B, C, A)``, in [0, 1]; of each question their share of its sum counts.
+        there: ``(B, C)``, False where an image has fewer questions than others.
+    """
+    whole = targets.sum(dim=-1, keepdim=True)
+    taught = there & (whole > 0).squeeze(-1)
+    shares = targets / whole.clamp(min=1e-12)
+    losses = -(shares * logits.float().log_softmax(dim=-1)).sum(dim=-1)
+    return (losses * taught).sum() / taught.sum().clamp(min=1)

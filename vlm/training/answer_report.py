@@ -38,7 +38,7 @@ def write_answer_report(
     Args:
         folder: where to; it is made.
         record: of the test, what ``metrics.json`` holds: scores, question types, questions,
-            answers, ceiling, calibration.
+            answers, ceiling, calibration, abstention.
         results: with question_id, answers and probabilities, the best answer first; those
             without an accuracy are left out.
         accuracy: of each question, in per cent.
@@ -56,6 +56,7 @@ def write_answer_report(
     parts: list[Part] = [
         *_accuracies(record, questions),
         *_calibration(bins, picture, record["calibration"]["temperature"]),
+        _abstention(record["abstention"]),
         *_mistakes(results, accuracy, asked),
     ]
     summary = (
@@ -108,6 +109,16 @@ def _calibration(bins: Sequence[Bin], picture: Image.Image, temperature: float) 
         Figure(picture, "reliability diagram: accuracy by confidence, as the table has it"),
         Table("Accuracy by confidence", columns, rows),
     ]
+
+
+def _abstention(rows: Sequence[Mapping[str, float]]) -> Table:
+    """What each threshold of ``--abstain`` costs, and what it brings."""
+    columns = ("withheld below", "answered, %", "accuracy of those, %")
+    shares = [
+        (f"{row['threshold']:.1f}", _two(100 * row["coverage"]), _two(100 * row["accuracy"]))
+        for row in rows
+    ]
+    return Table("Unsure answers withheld", columns, shares)
 
 
 def _mistakes(

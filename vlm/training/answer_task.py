@@ -17,6 +17,7 @@ from vlm.formats.ids import Id
 from vlm.formats.question_sets import AskedQuestion, oddities
 from vlm.metrics.calibration import (
     TEMPERATURES,
+    answered,
     expected_calibration_error,
     fit_temperature,
     reliability,
@@ -33,6 +34,8 @@ from vlm.training.answer_report import write_answer_report
 from vlm.training.task import Task
 
 SHOWN = 5  # answers that are kept of each question
+THRESHOLDS = tuple(tenth / 10 for tenth in range(10))
+"""Of --abstain, that the record of a test tells about."""
 
 
 class BestAnswers(NamedTuple):
@@ -213,6 +216,10 @@ class AnswerTask(Task[AnswerResult]):
                 "expected calibration error": error,
                 "bins": [row._asdict() for row in reliability(confidence, accuracy)],
             },
+            "abstention": [
+                {"threshold": least} | answered(confidence, accuracy, threshold=least)._asdict()
+                for least in THRESHOLDS
+            ],
         }
         kinds = {f"accuracy of {kind}": of for kind, of in scores.by_answer_type.items() if kind}
         return {"accuracy": scores.overall, "calibration error": error, **kinds}

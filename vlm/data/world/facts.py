@@ -252,14 +252,12 @@ KINDS: dict[str, tuple[Variety, ...]] = {
     ),
     "property": (Variety(1.0, PROPERTY, _property),),
     "count": (Variety(0.75, COUNT, _count), Variety(0.25, COUNT, _count_all)),
-    "colour": (Variety(1.0, COLOUR_OF, _attribute(COLOUR)),),
-    "material": (Variety(1.0, MATERIAL_OF, _attribute(MATERIAL)),),
-    "shape": (Variety(1.0, SHAPE_OF, _attribute(SHAPE)),),
-    "where": (Variety(0.5, BESIDE, _beside), Variety(0.5, SIDE, _side)),
-    "comparison": (
-        Variety(0.4, EXTREME, _extreme),
-        Variety(0.2, WHICH, _which),
-        Variety(0.2, MORE, _number(1)),
-        Variety(0.2, FEWER, _number(-1)),
+    "surface": (
+        Variety(0.5, COLOUR_OF, _attribute(COLOUR)),
+        Variety(0.5, MATERIAL_OF, _attribute(MATERIAL)),
     ),
+    "shape": (Variety(1.0, SHAPE_OF, _attribute(SHAPE)),),
+    "where": (Variety(0.4, BESIDE, _beside), Variety(0.6, SIDE, _side)),
+    "size": (Variety(0.7, EXTREME, _extreme), Variety(0.3, WHICH, _which)),
+    "number": (Variety(0.5, MORE, _number(1)), Variety(0.5, FEWER, _number(-1))),
 }

@@ -13,7 +13,7 @@ from vlm.data.world.facts import KINDS, Fact, Sight, Variety, sight
 from vlm.data.world.pairs import similar_pairs
 from vlm.data.world.scene import Scene
 
-PAIRED = ("existence", "property", "comparison")  # the kinds whose questions have two answers
+PAIRED = ("existence", "property", "size", "number")  # the kinds whose questions have two answers
 
 
 @dataclass(frozen=True)
