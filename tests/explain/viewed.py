@@ -37,7 +37,7 @@ def caption(words: str = "a dog runs", **more) -> Reading:
         "probabilities": [0.5, 0.834, 0.25],
         "runners_up": [[], [("cat", 0.1), ("fox", 0.001)], []],
         "maps": {"rollout": looks(LOWER_RIGHT, UPPER_LEFT, MIDDLE)},
-        "deletion": {"last": 0.42, "random": 0.5},
+        "deletion": {"last": 0.42, "by chance": 0.5},
     }
     return Reading(words.split(" "), weights, **{**options, **more})
 

@@ -4,9 +4,10 @@ Of the caption that is written or given, or of the question that is asked and it
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from vlm.cli.attend_page import viewed
 from vlm.cli.caption import parser
 from vlm.cli.photos import load, load_captioner
 from vlm.data.images import ImageGeometry, image_size, load_image
@@ -15,13 +16,16 @@ from vlm.explain.curves import BY_CHANCE, chance, deletion
 from vlm.explain.maps import BY_MODEL, explain, require_reduction
 from vlm.explain.overlay import panel_size, strip
 from vlm.explain.passages import Passage
+from vlm.explain.viewer import viewer
+from vlm.files import writing
 from vlm.formats.word_maps import LAST, WordMaps, write_word_maps
+from vlm.training.module import VisionLanguageModule
 
 WRITTEN = (".png", ".npz")  # beside each other under one stem
 
 
 def main(verb: str, arguments: Sequence[str]) -> None:
-    """Writes one picture an image, and prints its caption, the files and the map's score."""
+    """Writes a picture an image, a page if asked; prints captions, files and the map's score."""
     options = _parser(verb).parse_args(arguments)
     if options.caption is not None and options.question is not None:
         raise InputError("--caption and --question were both given; give one of them")
@@ -30,6 +34,25 @@ def main(verb: str, arguments: Sequence[str]) -> None:
     require_reduction(module.network, options.reduction)
     output = Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
+    looks = _looks(module, options, output)
+    if not options.html:
+        for _ in looks:
+            pass  # written and printed as they come
+        return
+    alone = len(options.images) == 1
+    title = Path(options.images[0]).name if alone else f"{len(options.images)} images"
+    entries = (viewed(module, *look, options) for look in looks)
+    text = viewer(title, entries, reduction=options.reduction)
+    page = output / f"{Path(options.images[0]).stem if alone else 'index'}.html"
+    with writing(page) as partial:
+        partial.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
+    print(f"page: {page}")
+
+
+def _looks(
+    module: VisionLanguageModule, options: argparse.Namespace, output: Path
+) -> Iterator[tuple[Passage, WordMaps, dict[str, float]]]:
+    """Each image's text, its maps and their deletion scores, its files being written."""
     for path in options.images:
         passage = module.passage(path, options.question, caption=options.caption)
         maps = explain(passage, options.reduction)
@@ -42,9 +65,15 @@ def main(verb: str, arguments: Sequence[str]) -> None:
         if options.npz:
             files.append(stem.with_name(f"{stem.name}.npz"))
             write_word_maps(files[1], maps)
+        scores = {
+            options.reduction: deletion(passage, maps.map).area,
+            BY_CHANCE: chance(passage).area,
+        }
         print(f"{path}: {_said(maps, options.question)}")
         print("\n".join(f"  {file}" for file in files))
-        print(f"  {_score(passage, maps)}", flush=True)
+        told = ", ".join(f"{name} {score:.3f}" for name, score in scores.items())
+        print(f"  deletion: {told}", flush=True)
+        yield passage, maps, scores
 
 
 def _parser(verb: str) -> argparse.ArgumentParser:
@@ -61,6 +90,9 @@ def _parser(verb: str) -> argparse.ArgumentParser:
         "--same-scale", action="store_true", help="one colour means the same under all words"
     )
     attend.add_argument("--npz", action="store_true", help="writes the numbers too")
+    attend.add_argument(
+        "--html", action="store_true", help="writes a page to walk through the words, too"
+    )
     return attend
 
 
@@ -69,12 +101,6 @@ def _said(maps: WordMaps, question: str | None) -> str:
     if question is None:
         return " ".join(maps.words)
     return f"{question} {maps.words[-1]} ({maps.probabilities[-1]:.0%})"
-
-
-def _score(passage: Passage, maps: WordMaps) -> str:
-    """How soon words are lost without what they looked at, beside an order by chance."""
-    lost = deletion(passage, maps.map).area
-    return f"{maps.reduction}: deletion {lost:.3f}, {BY_CHANCE} {chance(passage).area:.3f}"
 
 
 def _free(folder: Path, stem: str) -> Path:

@@ -400,7 +400,7 @@ function showChoices(reading) {
   $("layer").value = place ? place.layer : state.map === "mean" ? "mean" : "";
   $("head").value = place ? place.head : state.map === "mean" ? "0" : "";
   const tested = reading.deletion[state.map];
-  const random = "random" in reading.deletion ? `, by chance ${two(reading.deletion.random)}` : "";
+  const random = "by chance" in reading.deletion ? `, by chance ${two(reading.deletion["by chance"])}` : "";
   $("deletion").textContent = tested === undefined ? "Deletion not measured"
     : `Deletion ${two(tested)}${random}; lower is better`;
 }

@@ -37,7 +37,7 @@ class Reading(NamedTuple):
         runners_up: other words with their probabilities, for each word; may be empty.
         maps: ``(word, region)`` by the name of their reduction; those that weights alone give
             are left out of the page, which computes them.
-        deletion: scores by the name of their reduction, lower being better; under "random" that
+        deletion: scores by the name of their reduction, lower being better; under "by chance" that
             of an order by chance.
         score: of a beam, its log-probability say.
         answers: the best ones of a question, each with its probability.
