@@ -1,5 +1,7 @@
 """``vlm attend``: its files, its reductions, given captions, and what it refuses."""
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,12 @@ def attend(tiny_checkpoint: Path, tmp_path: Path, capsys):
         return status, printed.out + printed.err
 
     return run
+
+
+def blocks(page: Path, name: str) -> list[dict]:
+    """JSON in a page, by the beginning of its name."""
+    pattern = rf'<script id="{name}[-0-9]*" type="application/json">(.*?)</script>'
+    return [json.loads(found) for found in re.findall(pattern, page.read_text("utf-8"), re.DOTALL)]
 
 
 def test_numbers_and_picture_share_a_name_that_is_not_taken(attend, photo, tmp_path):
@@ -111,3 +119,31 @@ def test_what_cannot_be_shown_is_refused_in_one_sentence(attend, photo, tmp_path
     assert said.count("\n") == 1
     assert told in said
     assert not list((tmp_path / "maps").glob("*"))
+
+
+def test_a_page_of_one_photo_has_its_beams_and_all_reductions_that_are_fast(
+    attend, photo, tmp_path
+):
+    status, said = attend(photo, "--html", "--beams", 2, "--reduction", "gradient")
+    assert status == 0
+    page = tmp_path / "maps" / f"{photo.stem}.html"
+    assert f"page: {page}" in said
+    assert page.stat().st_size < 400_000
+    (entry,) = blocks(page, "entry")
+    (listed,) = blocks(page, "page")[0]["entries"]
+    assert len(listed["texts"]) == 2
+    best, other = entry["readings"]
+    assert {"rollout", "gradient", "relevance", "attnlrp"} <= set(best["maps"])
+    assert set(other["maps"]) == {"gradient"}
+    assert {"gradient", "last", "mean", "layer-1", "by chance"} <= set(best["deletion"])
+
+
+def test_a_page_of_several_photos_is_an_index(attend, tiny_world, tmp_path):
+    photos = sorted((tiny_world / "images").iterdir())[:3]
+    status, said = attend(*photos, "--html")
+    assert status == 0
+    page = tmp_path / "maps" / "index.html"
+    assert str(page) in said
+    titles = [entry["title"] for entry in blocks(page, "page")[0]["entries"]]
+    assert titles == [photo.name for photo in photos]
+    assert all(len(entry["readings"]) == 1 for entry in blocks(page, "entry"))

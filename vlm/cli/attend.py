@@ -71,8 +71,8 @@ def _looks(
         }
         print(f"{path}: {_said(maps, options.question)}")
         print("\n".join(f"  {file}" for file in files))
-        told = ", ".join(f"{name} {score:.3f}" for name, score in scores.items())
-        print(f"  deletion: {told}", flush=True)
+        own, by_chance = scores.values()
+        print(f"  {options.reduction}: deletion {own:.3f}, {BY_CHANCE} {by_chance:.3f}", flush=True)
         yield passage, maps, scores
 
 

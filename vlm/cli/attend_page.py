@@ -4,12 +4,12 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from vlm.data.images import ImageGeometry, image_size, load_image
+from vlm.data.images import load_image
 from vlm.explain.curves import deletion
 from vlm.explain.maps import BY_MODEL, explain
 from vlm.explain.passages import Passage, caption_passage
 from vlm.explain.runners_up import runners_up
-from vlm.explain.viewer import LONGEST, Reading, Viewed
+from vlm.explain.viewer import Reading, Viewed
 from vlm.formats.word_maps import WordMaps, reductions_of_weights
 from vlm.training.module import VisionLanguageModule
 
@@ -36,14 +36,11 @@ def viewed(
         options: of the command line.
     """
     path, alone = Path(passage.image), len(options.images) == 1
-    height, width = image_size(path)
-    scale = min(1.0, LONGEST / max(height, width))
-    geometry = ImageGeometry(max(1, round(height * scale)), max(1, round(width * scale)))
     best = _reading(module, passage, maps, scores, options)
     texts = [_with_all_maps(best, passage) if alone else best]
     if alone and options.question is None and options.caption is None:
         texts += _other_beams(module, passage, options)
-    return Viewed(path.name, load_image(path, geometry), maps.boxes, texts)
+    return Viewed(path.name, load_image(path), maps.boxes, texts)
 
 
 def _reading(
