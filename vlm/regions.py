@@ -1,5 +1,6 @@
 """RegionFeatures, the one currency between backbone, store, decoder, overlay and grounding."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -25,6 +26,11 @@ class RegionFeatures(NamedTuple):
     boxes: Tensor
     mask: Tensor
     kinds: Tensor | None = None
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "RegionFeatures":
+        """All parts changed alike."""
+        kinds = None if self.kinds is None else change(self.kinds)
+        return RegionFeatures(change(self.features), change(self.boxes), change(self.mask), kinds)
 
 
 def grid_boxes(rows: int, columns: int) -> Tensor:

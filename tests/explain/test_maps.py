@@ -1,138 +1,229 @@
-"""Maps by replay, and the pictures made of them."""
+"""Maps by replay and by passage: of beams that crossed, of questions, under every reduction."""
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from reading import BPE, COUNT, HEADS, LAYERS, TEXTS, WORDS, a_caption, a_question, regions
+from reading import captioner as captioner_of
+from torch import Tensor
 
 from vlm.decoding import BeamSearch, SpecialTokens
-from vlm.explain.maps import WordMaps, replay
-from vlm.explain.overlay import heat_map, overlay, strip
-from vlm.models import Captioner, RegionEncoder, TextDecoder
-from vlm.regions import RegionFeatures, grid_boxes
-from vlm.text.tokenizer import BytePairVocabulary, CaptionTokenizer, WordVocabulary
+from vlm.errors import InputError
+from vlm.explain.maps import BY_MODEL, explain, reductions_of, replay
+from vlm.explain.passages import caption_passage
+from vlm.explain.recording import recorded
+from vlm.formats.word_maps import read_word_maps, write_word_maps
+from vlm.models import Captioner
+from vlm.models.answer_heads import AnswerClassifier, AnswerWriter
+from vlm.models.encoder import BlindEncoder
+from vlm.text.tokenizer import CaptionTokenizer
 
-TEXTS = ["a red ring lies on the sand", "a blue square hangs over grass", "the unseen ring"]
-ROWS, COLUMNS, LAYERS, HEADS = 3, 5, 2, 4
+KINDS = ["last", "mean", "layer-1", "layer-2-head-3", *BY_MODEL]
 
 
-@pytest.fixture(params=[WordVocabulary(1), BytePairVocabulary(290)], ids=["words", "bpe"])
+@pytest.fixture(params=[WORDS, BPE], ids=["words", "bpe"])
 def tokenizer(request) -> CaptionTokenizer:
     return request.param.train(TEXTS)
 
 
 @pytest.fixture
 def captioner(tokenizer) -> Captioner:
-    torch.manual_seed(3)
-    made = Captioner(
-        RegionEncoder(7, width=16, layers=1, heads=2),
-        TextDecoder(len(tokenizer), width=16, layers=LAYERS, heads=HEADS, max_length=40),
-    )
-    for parameter in made.parameters():  # away from the small start, so that maps differ
-        torch.nn.init.normal_(parameter, std=0.4)
-    return made.eval()
+    return captioner_of(tokenizer)
 
 
-@pytest.fixture
-def regions() -> RegionFeatures:
-    generator = torch.Generator().manual_seed(8)
-    count = ROWS * COLUMNS
-    return RegionFeatures(
-        torch.randn(2, count, 7, generator=generator),
-        grid_boxes(ROWS, COLUMNS).expand(2, -1, -1),
-        torch.ones(2, count, dtype=torch.bool),
-    )
+def ids_of(tokenizer: CaptionTokenizer, *texts: str) -> list[list[int]]:
+    return [tokenizer.encode([text], max_length=40)[0][1:] for text in texts]
 
 
-def test_each_word_has_one_row_that_sums_to_one(captioner, tokenizer, regions):
-    ids = [tokenizer.encode([text], max_length=40)[0][1:] for text in TEXTS[:2]]
-    for maps, text in zip(replay(captioner, tokenizer, regions, ids), TEXTS, strict=False):
-        assert maps.words == text.split()
-        assert maps.weights.shape == (LAYERS, HEADS, len(maps.words), ROWS * COLUMNS)
-        torch.testing.assert_close(maps.weights.sum(-1), torch.ones(maps.weights.shape[:-1]))
-        torch.testing.assert_close(maps.mean().sum(-1), torch.ones(len(maps.words)))
+def test_each_word_has_one_row_that_sums_to_one(captioner, tokenizer):
+    ids = ids_of(tokenizer, *TEXTS[:2])
+    for maps, text in zip(replay(captioner, tokenizer, regions(), ids), TEXTS, strict=False):
+        assert maps.words == tuple(text.split())
+        assert maps.weights.shape == (LAYERS, HEADS, len(maps.words), COUNT)
+        assert maps.weights.dtype == maps.map.dtype == np.float32
+        np.testing.assert_allclose(maps.weights.sum(-1), 1, atol=1e-5)
+        np.testing.assert_allclose(maps.map, maps.weights[-1].mean(axis=0))
         assert ((maps.probabilities > 0) & (maps.probabilities <= 1)).all()
 
 
-def test_probabilities_multiply_to_what_beam_search_summed(captioner, tokenizer, regions):
+class Watched:
+    """A state whose every row remembers where it looked, by what it has read."""
+
+    def __init__(self, captioner: Captioner, memory) -> None:
+        self.network, self.state = captioner, captioner.start(memory)
+        self.read: list[list[tuple[int, ...]]] = [[()] for _ in memory.features]
+        self.looks: dict[tuple[int, tuple[int, ...]], Tensor] = {}
+        self.crossed: set[tuple[int, tuple[int, ...]]] = set()
+
+    def step(self, tokens: Tensor) -> Tensor:
+        with recorded(self.network) as looks:
+            result = self.state.step(tokens)
+        for image, rows in enumerate(tokens.tolist()):
+            for row, token in enumerate(rows):
+                self.read[image][row] += (token,)
+                at = torch.stack([layer[image, :, row] for layer in looks.cross])
+                self.looks[image, self.read[image][row]] = at  # (layers, H, N)
+        return result
+
+    def reorder(self, rows: Tensor) -> None:
+        for image, old in enumerate(rows.tolist()):
+            self.crossed |= {
+                (image, self.read[image][row])
+                for new, row in enumerate(old)
+                if new != row and len(self.read[image]) > 1
+            }
+            self.read[image] = [self.read[image][row] for row in old]
+        self.state.reorder(rows)
+
+
+def test_maps_are_what_the_beams_saw_while_they_crossed():
+    tokenizer = WORDS.train(TEXTS)  # a word is a token, so that rows are steps
+    captioner, images = captioner_of(tokenizer, seed=5), regions()
+    special = SpecialTokens(tokenizer.start, tokenizer.end, tokenizer.pad, tokenizer.unknown)
+    strategy = BeamSearch(beams=4, max_length=9)
+    with torch.no_grad():
+        state = Watched(captioner, captioner.encode(images))
+        decoded = strategy.decode(state, batch=2, special=special, device=torch.device("cpu"))
+    tokens = decoded.tokens[:, 0].tolist()
+    crossings = 0
+    for row, maps in enumerate(replay(captioner, tokenizer, images, tokens)):
+        seen = [
+            state.looks[row, (tokenizer.start, *tokens[row][:place])]
+            for place in range(len(maps.words))
+        ]
+        np.testing.assert_allclose(maps.weights, torch.stack(seen, dim=2).numpy(), atol=1e-5)
+        chosen = decoded.log_probabilities[row, 0, : len(maps.words)].exp()
+        np.testing.assert_allclose(maps.probabilities, chosen.numpy(), atol=1e-5)
+        prefixes = [(row, (tokenizer.start, *tokens[row][:n])) for n in range(len(maps.words))]
+        crossings += len(state.crossed & set(prefixes))
+    assert crossings >= 2, "the best captions changed their row on the way"
+
+
+def test_probabilities_multiply_to_what_beam_search_summed(captioner, tokenizer):
     special = SpecialTokens(tokenizer.start, tokenizer.end, tokenizer.pad)
-    state = captioner.start(captioner.encode(regions))
+    state = captioner.start(captioner.encode(regions()))
     strategy = BeamSearch(beams=3, max_length=9)
     with torch.no_grad():
         decoded = strategy.decode(state, batch=2, special=special, device=torch.device("cpu"))
     tokens = decoded.tokens[:, 0].tolist()
-    maps = replay(captioner, tokenizer, regions, tokens)
+    maps = replay(captioner, tokenizer, regions(), tokens)
     for row in range(2):
         length = int(decoded.lengths[row, 0])
         ended = tokens[row][length - 1] == tokenizer.end
         in_words = decoded.log_probabilities[row, 0, : length - ended].sum()
-        assert maps[row].probabilities.log().sum() == pytest.approx(in_words.item(), abs=1e-4)
+        assert np.log(maps[row].probabilities).sum() == pytest.approx(in_words.item(), abs=1e-4)
 
 
-def test_a_batch_is_its_images_one_by_one_whatever_the_padding(captioner, tokenizer, regions):
-    ids = [tokenizer.encode([text], max_length=40)[0][1:] for text in (TEXTS[0], TEXTS[2])]
-    together = replay(captioner, tokenizer, regions, ids)
+@pytest.mark.parametrize("reduction", ["last", "relevance"])
+def test_a_batch_is_its_images_one_by_one_whatever_the_padding(captioner, tokenizer, reduction):
+    ids, both = ids_of(tokenizer, TEXTS[0], TEXTS[2]), regions()
+    together = replay(captioner, tokenizer, both, ids, reduction=reduction)
     for row in range(2):
-        alone = RegionFeatures(*(field[row : row + 1] for field in regions[:3]))
-        one = replay(captioner, tokenizer, alone, [ids[row]])[0]
-        torch.testing.assert_close(one.weights, together[row].weights)
-        torch.testing.assert_close(one.probabilities, together[row].probabilities)
+        alone = both.each(lambda part, row=row: part[row : row + 1])
+        for one in (
+            replay(captioner, tokenizer, alone, [ids[row]], reduction=reduction)[0],
+            explain(caption_passage(captioner, tokenizer, alone, ids[row]), reduction),
+        ):
+            assert one.words == together[row].words
+            for name in ("weights", "map", "probabilities", "boxes"):
+                expected = getattr(together[row], name)
+                np.testing.assert_allclose(getattr(one, name), expected, atol=2e-5, err_msg=name)
 
 
-def test_permuted_regions_permute_the_maps(captioner, tokenizer, regions):
-    ids = [tokenizer.encode([text], max_length=40)[0][1:] for text in TEXTS[:2]]
-    order = torch.randperm(ROWS * COLUMNS, generator=torch.Generator().manual_seed(1))
-    moved = RegionFeatures(*(field[:, order] for field in regions[:3]))
-    for one, other in zip(
-        replay(captioner, tokenizer, regions, ids),
-        replay(captioner, tokenizer, moved, ids),
-        strict=True,
-    ):
-        torch.testing.assert_close(one.weights[..., order], other.weights)
+def test_permuted_regions_permute_the_maps(captioner, tokenizer):
+    ids = ids_of(tokenizer, *TEXTS[:2])
+    order = torch.randperm(COUNT, generator=torch.Generator().manual_seed(1))
+    moved = regions().each(lambda part: part[:, order])
+    for reduction in ("last", *BY_MODEL):
+        for one, other in zip(
+            replay(captioner, tokenizer, regions(), ids, reduction=reduction),
+            replay(captioner, tokenizer, moved, ids, reduction=reduction),
+            strict=True,
+        ):
+            np.testing.assert_allclose(one.map[..., order], other.map, atol=1e-4)
 
 
-def test_padded_regions_weigh_nothing(captioner, tokenizer, regions):
-    mask = torch.ones(2, ROWS * COLUMNS, dtype=torch.bool)
-    mask[0, 4:] = False
-    ids = [tokenizer.encode([text], max_length=40)[0][1:] for text in TEXTS[:2]]
-    maps = replay(captioner, tokenizer, regions._replace(mask=mask), ids)
-    assert maps[0].weights[..., 4:].max() == 0
-    assert maps[1].weights[..., 4:].min() > 0
+@pytest.mark.parametrize("reduction", KINDS)
+@pytest.mark.parametrize("kind", [None, AnswerClassifier, AnswerWriter])
+def test_every_reduction_has_rows_that_sum_to_one_and_nothing_for_padding(
+    reduction, kind, tmp_path
+):
+    passage = a_caption(padded=4) if kind is None else a_question(kind, padded=4)
+    maps = explain(passage, reduction)
+    assert maps.map.shape == (len(maps.words), COUNT)
+    assert maps.map.dtype == np.float32
+    assert (maps.map >= 0).all()
+    np.testing.assert_allclose(maps.map.sum(axis=1), 1, atol=1e-5)
+    assert (maps.map[:, COUNT - 4 :] == 0).all()
+    assert (maps.weights[..., COUNT - 4 :] == 0).all()
+    of_answer = kind is not None and reduction in ("attnlrp", "occlusion")
+    assert (len({tuple(row) for row in maps.map}) == 1) == of_answer
+    write_word_maps(tmp_path / "maps.npz", maps)
+    assert read_word_maps(tmp_path / "maps.npz").reduction == reduction
 
 
-def test_the_heat_lies_where_the_region_is():
-    boxes = grid_boxes(ROWS, COLUMNS).numpy()
-    for region in range(ROWS * COLUMNS):
-        heat = heat_map(np.eye(ROWS * COLUMNS)[region], boxes, (100, 45))
-        y, x = np.unravel_index(heat.argmax(), heat.shape)
-        x0, y0, x1, y1 = boxes[region] * [100, 45, 100, 45]
-        assert x0 <= x <= x1
-        assert y0 <= y <= y1
-        assert heat.max() == 1
+def test_a_questions_last_word_is_its_classified_answer():
+    passage = a_question(AnswerClassifier)
+    maps, network = explain(passage), passage.network
+    assert maps.words == ("the", "ring", "lies", "on", "the", "red", "sand", "blue ring")
+    ids = passage.tokens.view(1, 1, -1)
+    real = torch.ones_like(ids, dtype=torch.bool)
+    with torch.no_grad():
+        memory = network.encode(passage.regions)
+        looks = network.decoder.reading_weights(ids, memory, real=real)[
+            :, 0, 0
+        ]  # (layers, L, H, N)
+        scores = network(memory, ids, real)[0, 0]
+        hidden = network.decoder.read(ids, memory, real=real)
+        pool = network.head.pool.score(hidden)[0, 0, :, 0].softmax(-1)
+    for place in range(7):  # the start comes first
+        np.testing.assert_allclose(maps.weights[:, :, place], looks[:, place + 1], atol=1e-5)
+    pooled = torch.einsum("l,klhn->khn", pool, looks)
+    np.testing.assert_allclose(maps.weights[:, :, -1], pooled, atol=1e-5)
+    assert maps.probabilities[-1] == pytest.approx((scores / 1.5).softmax(-1)[1].item(), abs=1e-5)
+    assert np.isnan(maps.probabilities[:-1]).all()
 
 
-def test_even_weights_make_an_even_map():
-    heat = heat_map(np.full(ROWS * COLUMNS, 1 / 15), grid_boxes(ROWS, COLUMNS).numpy(), (97, 46))
-    assert heat.min() > 0.95
+def test_a_written_answer_looks_by_its_own_words():
+    passage = a_question(AnswerWriter)
+    maps, network = explain(passage), passage.network
+    question = passage.tokens[:-3].view(1, 1, -1)  # behind it: start, blue, ring
+    real = torch.ones_like(question, dtype=torch.bool)
+    with torch.no_grad(), recorded(network) as looks:
+        prefix = network.decoder.begin(question, network.encode(passage.regions), real=real)
+        answer = torch.tensor([[[passage.tokens[-3:].tolist()]]])
+        hidden = network.decoder.follow(answer.view(1, 1, 1, -1), prefix)[0, 0, 0]
+    likely = network.decoder.logits(hidden).log_softmax(-1)
+    expected = likely[0, answer[..., 1]] + likely[1, answer[..., 2]]
+    assert np.log(maps.probabilities[-1]) == pytest.approx(expected.item(), abs=1e-5)
+    after = torch.stack(looks.cross[LAYERS:])[:, 0]  # (layers, H, start blue ring, N)
+    np.testing.assert_allclose(maps.weights[:, :, -1], after[:, :, :2].mean(dim=2), atol=1e-5)
 
 
-def test_hot_is_lighter_than_cold_in_grey():
-    picture = Image.new("RGB", (256, 1), (128, 128, 128))
-    levels = np.asarray(overlay(picture, np.linspace(0, 1, 256)[None])) @ [0.2126, 0.7152, 0.0722]
-    assert (np.diff(levels[0]) > -0.51).all(), "lightness rises up to rounding"
-    assert levels[0, -1] - levels[0, 0] > 100
+def test_a_caption_without_words_has_empty_maps(captioner, tokenizer):
+    for ids in ([], [tokenizer.end]):
+        for reduction in ("last", "relevance", "attnlrp", "occlusion"):
+            one = regions(1)
+            maps = explain(caption_passage(captioner, tokenizer, one, ids), reduction)
+            again = replay(captioner, tokenizer, one, [ids], reduction=reduction)[0]
+            assert maps.words == again.words == ()
+            assert maps.map.shape == again.map.shape == (0, COUNT)
+            assert maps.probabilities.shape == (0,)
 
 
-def some_maps(words: list[str]) -> WordMaps:
-    weights = torch.rand(LAYERS, HEADS, len(words), ROWS * COLUMNS).softmax(-1)
-    return WordMaps(words, weights, grid_boxes(ROWS, COLUMNS), torch.rand(len(words)))
+@pytest.mark.parametrize("name", ["layer-3", "layer-1-head-5", "layer-0", "attention", ""])
+def test_what_is_no_reduction_is_told_with_those_there_are(captioner, tokenizer, name):
+    told = (
+        "there are last, mean, layer-1, layer-2, rollout, gradient, relevance, attnlrp, "
+        "occlusion, "
+        "layer-1-head-1 to layer-2-head-4"
+    )
+    assert len(reductions_of(captioner)) == 9 + LAYERS * HEADS
+    with pytest.raises(InputError, match=f"there is no reduction '{name}'; {told}$"):
+        replay(captioner, tokenizer, regions(1), ids_of(tokenizer, "a ring"), reduction=name)
 
 
-def test_a_strip_has_a_panel_for_the_picture_and_each_word():
-    picture = Image.new("RGB", (320, 200), "green")
-    one = strip(picture, some_maps(["a"]), panel=100)
-    assert one.width == 2 * 106 + 6
-    many = strip(picture, some_maps(["a"] * 9), panel=100, columns=4)
-    assert many.width == 4 * 106 + 6
-    assert many.height == 3 * (one.height - 6) + 6
-    strip(picture, some_maps([]), panel=100)
+def test_a_model_that_sees_nothing_looks_nowhere(tokenizer):
+    blind = Captioner(BlindEncoder(7, width=16), captioner_of(tokenizer).decoder)
+    with pytest.raises(InputError, match="sees no image"):
+        replay(blind, tokenizer, regions(1), ids_of(tokenizer, "a ring"))

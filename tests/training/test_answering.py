@@ -111,6 +111,19 @@ def test_a_joint_checkpoint_serves_both(joint: Path, tiny_world: Path, tmp_path:
     assert set(read_json(joint.parents[1] / "metrics.json")) >= {"captions", "answers"}
 
 
+def test_a_joint_test_ranks_maps_of_captions_and_of_answers(
+    joint: Path, tiny_world: Path, tmp_path: Path
+):
+    wanted = ["--trainer.callbacks+=vlm.training.Faithfulness", "--trainer.callbacks.images=2"]
+    wanted += ["--trainer.callbacks.reductions=[last,relevance]"]
+    options = ["--ckpt_path", str(joint), "--output", str(tmp_path), *wanted]
+    assert main(["test", *options]) == 0
+    record = read_json(tmp_path / "faithfulness.json")
+    assert record["images"] == 2
+    for task in ("captions", "answers"):
+        assert set(record[task]) == {"last", "relevance", "by chance"}
+
+
 def test_a_model_of_one_task_refuses_the_other(
     answerer: Path, tiny_checkpoint: Path, tiny_world: Path, capsys
 ):

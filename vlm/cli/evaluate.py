@@ -1,7 +1,11 @@
-"""``vlm evaluate``: captions or answers in a result file, scored as the official programs do."""
+"""``vlm evaluate``: captions or answers in a result file, scored as the official programs do.
+
+With ``--grounding``, maps of words (.npz) in a folder against the masks of what the words name.
+"""
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from vlm.cli.arguments import Arguments
@@ -15,7 +19,7 @@ class Kind(NamedTuple):
     Attributes:
         name: what is scored.
         files: the options that ask for it, all of them.
-        options: what else belongs to it alone.
+        options: what else belongs to it and not to all kinds.
     """
 
     name: str
@@ -30,15 +34,19 @@ CAPTIONS = Kind(
 )
 ANSWERS = Kind("answers", ("questions", "annotations"), ("variant",))
 OBJECTS = Kind("object questions", ("pope",))
-KINDS = (CAPTIONS, ANSWERS, OBJECTS)
+MAPS = Kind("maps of words", ("grounding",), ("instances", "synonyms"))
+KINDS = (CAPTIONS, ANSWERS, OBJECTS, MAPS)
 
 
 def main(verb: str, arguments: Sequence[str]) -> None:
-    """Prints the scores of a result file and writes them where asked."""
+    """Prints the scores of a result file, or of maps, and writes them where asked."""
     options = _parser(verb).parse_args(arguments)
     kind = _kind(options)
+    _check_scored(options, kind)
     files = (*kind.files, "split", "frequencies", "training", "instances", "synonyms")
-    read = [options.results, f"{options.results}/results.json", *_given(options, files).values()]
+    scored = Path(options.grounding if kind is MAPS else options.results)
+    inside = scored.glob("*.npz") if kind is MAPS else [scored / "results.json"]
+    read = [str(scored), *map(str, inside), *_given(options, files).values()]
     targets = {"--output": options.output, "--per-image": options.per_image}
     check_targets(targets, read)
     _evaluate(options, kind).write(output=options.output, per_image=options.per_image)
@@ -49,6 +57,10 @@ def _evaluate(options: argparse.Namespace, kind: Kind) -> Report:
         from vlm.cli.evaluate_captions import evaluate_captions
 
         return evaluate_captions(options)
+    if kind is MAPS:
+        from vlm.cli.evaluate_grounding import evaluate_grounding
+
+        return evaluate_grounding(options)
     from vlm.cli.evaluate_answers import evaluate_answers, evaluate_object_answers
 
     return evaluate_answers(options) if kind is ANSWERS else evaluate_object_answers(options)
@@ -66,7 +78,10 @@ def _kind(options: argparse.Namespace) -> Kind:
         raise InputError(f"expected one kind of references, got several, {several}; choose one")
     (kind,) = asked
     foreign = [
-        (n, other) for other in KINDS if other != kind for n in _given(options, other.options)
+        (name, other)
+        for other in KINDS
+        for name in _given(options, other.options)
+        if name not in kind.options
     ]
     if foreign:
         name, other = foreign[0]
@@ -77,9 +92,33 @@ def _kind(options: argparse.Namespace) -> Kind:
     lacking = [name for name in kind.files if name not in _given(options, kind.files)]
     if lacking:
         raise InputError(f"expected {_named(kind.files)}, got no {_named(lacking)}; give both")
-    if options.synonyms is not None and options.instances is None:
+    if options.synonyms is not None and options.instances is None and kind is CAPTIONS:
         raise InputError("--synonyms is for CHAIR, which needs --instances FILE; give both")
     return kind
+
+
+def _check_scored(options: argparse.Namespace, kind: Kind) -> None:
+    """Holds that there are results to score, or maps with the masks that they are scored by."""
+    if kind is not MAPS:
+        if options.results is None:
+            raise InputError(
+                f"expected a file of results to score by {_named(kind.files)}, got none; "
+                "give one, or the folder of a run"
+            )
+        return
+    if options.instances is None:
+        raise InputError(
+            "expected --grounding and --instances, got no --instances; give both, the masks being "
+            "in a COCO instances file"
+        )
+    idle = {"a file of results": options.results, "--split": options.split}
+    idle["--partial"] = options.partial or None
+    for name, value in idle.items():
+        if value is not None:
+            raise InputError(
+                f"--grounding scores all maps in {options.grounding}, and got {name} as well; "
+                "leave it out"
+            )
 
 
 def _given(options: argparse.Namespace, names: Sequence[str]) -> dict[str, str]:
@@ -96,6 +135,7 @@ def _parser(verb: str) -> Arguments:
     parser = Arguments(prog=f"vlm {verb}", description=__doc__)
     parser.add_argument(
         "results",
+        nargs="?",
         help="COCO or VQA results (.json, .jsonl, also .gz), the per-sample file of lmms-eval "
         "(.jsonl) or VLMEvalKit (.xlsx, .tsv), or the folder of a run, with its results.json",
     )
@@ -110,7 +150,9 @@ def _parser(verb: str) -> Arguments:
         help="score the ids that both sides have, and say of how many",
     )
     parser.add_argument("--output", metavar="FILE", help="JSON of all scores")
-    parser.add_argument("--per-image", metavar="FILE", help="JSON lines, one an image or question")
+    parser.add_argument(
+        "--per-image", metavar="FILE", help="JSON lines, one an image, question or word"
+    )
     captions = parser.add_argument_group("captions")
     captions.add_argument("--references", metavar="FILE", help="COCO captions JSON, or JSON lines")
     captions.add_argument(
@@ -125,12 +167,14 @@ def _parser(verb: str) -> Arguments:
     captions.add_argument(
         "--training", metavar="FILE", help="training captions: what is novel, what is unknown"
     )
-    captions.add_argument("--instances", metavar="FILE", help="COCO instances: CHAIR too")
+    captions.add_argument(
+        "--instances", metavar="FILE", help="COCO instances: CHAIR too; masks for --grounding"
+    )
     captions.add_argument(
         "--synonyms",
         metavar="FILE",
-        help="CHAIR's names of objects, not ours: lines of 'class, synonym, synonym', one for "
-        "every class of the instances",
+        help="names of objects for CHAIR and --grounding, not ours: lines of 'class, synonym, "
+        "synonym', one for every class of the instances",
     )
     answers = parser.add_argument_group("answers")
     answers.add_argument("--questions", metavar="FILE", help="VQA questions JSON")
@@ -140,4 +184,10 @@ def _parser(verb: str) -> Arguments:
     )
     objects = parser.add_argument_group("object questions")
     objects.add_argument("--pope", metavar="FILE", help="questions with labels, JSON lines")
+    maps = parser.add_argument_group("maps of words")
+    maps.add_argument(
+        "--grounding",
+        metavar="MAPS_DIR",
+        help="folder of what vlm attend --npz writes: whether maps look where the --instances are",
+    )
     return parser

@@ -1,41 +1,84 @@
-"""Attention maps of a finished caption, by replay, and of a question, as it is read.
+"""Maps of a finished caption, or of a question and its answer, under every reduction.
 
 Decoding carries no maps. A finished caption is read once more, teacher-forced, and
 every cross-attention is asked for its weights: correct under beam search, because
 nothing was reordered, and free while training.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from vlm.errors import InputError
+from vlm.explain.attnlrp import attnlrp
+from vlm.explain.occlusion import occlusion
+from vlm.explain.passages import Passage, caption_passage
+from vlm.explain.recording import recorded
+from vlm.explain.reductions import gradient, relevance, rollout
+from vlm.formats.word_maps import LAST, WordMaps, reduce_weights, reductions_of_weights, told
 from vlm.models.answerer import QuestionAnswerer
 from vlm.models.captioner import Captioner
 from vlm.regions import RegionFeatures
-from vlm.text.tokenizer import CaptionTokenizer, Word
+from vlm.text.tokenizer import CaptionTokenizer
+
+BY_MODEL: dict[str, Callable[[Passage], Tensor]] = {
+    "rollout": rollout,
+    "gradient": gradient,
+    "relevance": relevance,
+    "attnlrp": attnlrp,
+    "occlusion": occlusion,
+}
+"""Reductions that run the model; those of weights alone are in :mod:`vlm.formats.word_maps`."""
 
 
-class WordMaps(NamedTuple):
-    """Where every word of one caption or question looked.
+def reductions_of(network: Captioner | QuestionAnswerer) -> list[str]:
+    """Names of all reductions that there are for a network."""
+    decoder = network.decoder
+    return [*reductions_of_weights(decoder.layers, decoder.heads), *BY_MODEL]
 
-    Attributes:
-        words: of the text, in order.
-        weights: ``(layers, H, words, N)``, each row over ``N`` summing to 1.
-        boxes: ``(N, 4)`` as x0 y0 x1 y1 in [0, 1] of the original image.
-        probabilities: ``(words,)``, of each word of a caption after those before it; None for
-            a question, which was given.
+
+def require_reduction(network: Captioner | QuestionAnswerer, name: str) -> None:
+    """Holds that a network has a reduction.
+
+    Raises:
+        InputError: if it has no such reduction, layer or head.
     """
+    known = reductions_of(network)
+    if name not in known:
+        raise InputError(f"there is no reduction {name!r}; {told(known)}")
 
-    words: list[str]
-    weights: Tensor
-    boxes: Tensor
-    probabilities: Tensor | None = None
 
-    def mean(self) -> Tensor:
-        """``(words, N)``: the last layer's weights, averaged over its heads."""
-        return self.weights[-1].mean(dim=0)
+def explain(passage: Passage, reduction: str = LAST) -> WordMaps:
+    """Where each word of a passage looked.
+
+    Args:
+        passage: a caption, or a question whose last word is its answer.
+        reduction: of :func:`reductions_of`.
+
+    Returns:
+        its maps; the words of a question have no probability of their own (NaN), the answer has.
+
+    Raises:
+        InputError: if there is no such reduction.
+    """
+    require_reduction(passage.network, reduction)
+    with torch.no_grad(), recorded(passage.network) as looks:
+        likely = passage.log_probabilities(passage.network.encode(passage.regions))
+    cross = torch.stack(looks.cross)[:, 0].float()  # (layers, H, L, N)
+    weights = (passage.shares @ cross).cpu().numpy()
+    probabilities = likely[0, list(passage.targets)].exp().cpu().numpy()
+    probabilities[~np.array(passage.chosen, dtype=bool)] = np.nan
+    return WordMaps(
+        words=passage.words,
+        weights=weights,
+        map=_reduced(passage, weights, reduction),
+        reduction=reduction,
+        probabilities=probabilities,
+        boxes=passage.regions.boxes[0].float().cpu().numpy(),
+        image=passage.image,
+    )
 
 
 @torch.no_grad()
@@ -44,8 +87,13 @@ def replay(
     tokenizer: CaptionTokenizer,
     regions: RegionFeatures,
     captions: Sequence[Sequence[int]],
+    *,
+    reduction: str = LAST,
 ) -> list[WordMaps]:
-    """Attention maps of one caption for each image of a batch.
+    """Maps of one caption for each image of a batch.
+
+    Weights are read from all images at once; a reduction that runs the model does so an image
+    at a time.
 
     Args:
         captioner: that wrote the captions, or reads them.
@@ -53,73 +101,53 @@ def replay(
         regions: of ``B`` images.
         captions: ``B`` sequences of ids without the start token; what follows the end
             token is not read.
+        reduction: of :func:`reductions_of`.
 
     Returns:
         ``B`` maps; a word of several tokens has the mean of their weights and the
         product of their probabilities.
+
+    Raises:
+        InputError: if there is no such reduction, or the captioner sees no image.
     """
-    lengths = [_length(ids, tokenizer.end) for ids in captions]
-    tokens = torch.full((len(captions), 1, max(lengths) + 1), tokenizer.pad)
-    tokens[..., 0] = tokenizer.start
-    for row, (ids, length) in enumerate(zip(captions, lengths, strict=True)):
-        tokens[row, 0, 1 : length + 1] = torch.tensor(list(ids[:length]))
-    tokens = tokens.to(regions.features.device)
+    require_reduction(captioner, reduction)
+    passages = []
+    for row, ids in enumerate(captions):
+        one = regions.each(lambda part, row=row: part[row, None])
+        passages.append(caption_passage(captioner, tokenizer, one, ids))
+    longest = max(len(passage.tokens) for passage in passages)
+    tokens = regions.features.new_full((len(passages), 1, longest), tokenizer.pad, dtype=torch.long)
+    for row, passage in zip(tokens, passages, strict=True):
+        row[0, : len(passage.tokens)] = passage.tokens
     memory = captioner.encode(regions)
-    weights = captioner.decoder.cross_weights(tokens[..., :-1], memory).squeeze(2)
-    hidden = captioner.decoder(tokens[..., :-1], memory).squeeze(1)
-    log_probabilities = captioner.decoder.logits(hidden).float().log_softmax(dim=-1)
-    chosen = log_probabilities.gather(-1, tokens[:, 0, 1:, None]).squeeze(-1)
-    return [
-        _of_one(
-            tokenizer.words(list(captions[row][: lengths[row]])),
-            weights=weights[:, row].float().cpu(),
-            log_probabilities=chosen[row].cpu(),
-            boxes=regions.boxes[row].cpu(),
+    looks = captioner.decoder.cross_weights(tokens, memory).squeeze(2).float().transpose(2, 3)
+    hidden = captioner.decoder(tokens, memory).squeeze(1)
+    maps = []
+    for row, passage in enumerate(passages):
+        length = len(passage.tokens)
+        weights = (passage.shares @ looks[:, row, :, :length]).cpu().numpy()
+        maps.append(
+            WordMaps(
+                words=passage.words,
+                weights=weights,
+                map=_reduced(passage, weights, reduction),
+                reduction=reduction,
+                probabilities=passage.score(hidden[row, None, :length])[0].exp().cpu().numpy(),
+                boxes=regions.boxes[row].float().cpu().numpy(),
+            )
         )
-        for row in range(len(captions))
-    ]
+    return maps
 
 
-@torch.no_grad()
-def read_question(
-    answerer: QuestionAnswerer,
-    tokenizer: CaptionTokenizer,
-    regions: RegionFeatures,
-    tokens: Sequence[int],
-) -> WordMaps:
-    """Attention maps of a question about one image.
-
-    Args:
-        answerer: that reads it, in both directions.
-        tokenizer: of its ids.
-        regions: of the image, ``B`` being 1.
-        tokens: of the question, start and end included.
-    """
-    ids = torch.tensor([[list(tokens)]], device=regions.features.device)
-    memory, real = answerer.encode(regions), torch.ones_like(ids, dtype=torch.bool)
-    weights = answerer.decoder.reading_weights(ids, memory, real=real)[:, 0, 0].float().cpu()
-    return _of_one(tokenizer.words(tokens), weights=weights, boxes=regions.boxes[0].cpu())
-
-
-def _length(ids: Sequence[int], end: int) -> int:
-    """How many tokens there are, the end included."""
-    return list(ids).index(end) + 1 if end in ids else len(ids)
-
-
-def _of_one(
-    words: list[Word], *, weights: Tensor, boxes: Tensor, log_probabilities: Tensor | None = None
-) -> WordMaps:
-    """Token weights ``(layers, L, H, N)`` gathered into words."""
-    spans = [slice(word.start, word.stop) for word in words]
-    layers, _, heads, count = weights.shape
-    maps = [weights[:, span].mean(dim=1) for span in spans]
-    likely = None
-    if log_probabilities is not None:
-        sums = [log_probabilities[span].sum() for span in spans]
-        likely = torch.stack(sums).exp() if sums else weights.new_zeros(0)
-    return WordMaps(
-        words=[word.text for word in words],
-        weights=torch.stack(maps, dim=2) if maps else weights.new_zeros(layers, heads, 0, count),
-        boxes=boxes,
-        probabilities=likely,
-    )
+def _reduced(passage: Passage, weights: np.ndarray, name: str) -> np.ndarray:
+    """The map ``(W, N)`` of a reduction, its rows summing to 1; even where nothing mattered."""
+    if name not in BY_MODEL:
+        return reduce_weights(weights, name)
+    if not passage.words:
+        return weights[0, 0]
+    rows = BY_MODEL[name](passage).cpu().double().numpy()
+    real = passage.real.cpu().numpy()
+    rows = np.where(real, rows, 0)
+    sums = rows.sum(axis=1, keepdims=True)
+    even = real / real.sum()
+    return np.where(sums > 0, rows / np.where(sums > 0, sums, 1), even).astype(np.float32)

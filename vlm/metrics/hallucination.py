@@ -48,6 +48,11 @@ _PUBLISHED_PAIRS = (
 )
 
 
+def tokens_of(text: str) -> list[str]:
+    """Words and marks of a text, in lower case, as names are looked up in them."""
+    return _WORD.findall(text.lower())
+
+
 def published_singular(word: str) -> str:
     """A noun's singular as the published program makes it, its faults included.
 
@@ -100,17 +105,25 @@ class Synonyms(NamedTuple):
 
     def mentions(self, caption: str) -> list[str]:
         """The class of every object that a caption names, in order; the longest name counts."""
-        tokens = _WORD.findall(caption.lower())
+        return [kind for _, kind in self.places(tokens_of(caption))]
+
+    def places(self, tokens: Sequence[str]) -> list[tuple[list[int], str]]:
+        """Of every object that tokens name, which of them do, and its class.
+
+        Args:
+            tokens: of :func:`tokens_of`.
+        """
+        kept = list(range(len(tokens)))
         if any(self.singular(token) == "toilet" for token in tokens):
             # Then a seat is the toilet's wherever it stands, and no chair.
-            tokens = [token for token in tokens if self.singular(token) != "seat"]
+            kept = [place for place in kept if self.singular(tokens[place]) != "seat"]
         found, position = [], 0
-        while position < len(tokens):
-            sizes = range(_LONGEST, 0, -1)
-            named = ((size, self._named(tokens[position : position + size])) for size in sizes)
-            size, kind = next((pair for pair in named if pair[1] is not None), (1, ""))
-            found += [kind] if kind else []
-            position += size
+        while position < len(kept):
+            runs = (kept[position : position + size] for size in range(_LONGEST, 0, -1))
+            named = ((run, self._named([tokens[place] for place in run])) for run in runs)
+            run, kind = next((pair for pair in named if pair[1] is not None), ([position], ""))
+            found += [(run, kind)] if kind else []
+            position += len(run)
         return found
 
     def _named(self, words: Sequence[str]) -> str | None:

@@ -62,6 +62,29 @@ def difference(a: Floats, b: Floats, score: Score, *, samples: int, seed: int) -
     return Difference(first, second, second - first, (low, high), p_value)
 
 
+def mean_intervals(sums: Floats, counts: Floats, *, samples: int, seed: int) -> Floats:
+    """95 % intervals of means over what images hold several of, words say.
+
+    The percentile bootstrap over images: all columns are of the same resamples, so that one that
+    holds the differences of two others is a paired comparison.
+
+    Args:
+        sums: ``(I, C)`` of what is averaged, over each image's own.
+        counts: ``(I,)`` how many they are; above 0.
+        samples: Resamples.
+        seed: Of them.
+
+    Returns:
+        ``(C, 2)``, the lower end first.
+    """
+    rng = np.random.default_rng(seed)
+    means = []
+    for size in _chunks(samples, len(counts)):
+        images = _draw(rng, size, len(counts))
+        means.append((images @ sums) / (images @ counts)[:, None])
+    return np.quantile(np.concatenate(means), _QUANTILES, axis=0).T
+
+
 def _bootstrap(a: Floats, b: Floats, score: Score, samples: int, seed: int) -> Floats:
     """``(samples,)`` differences, each on other images and runs."""
     rng = np.random.default_rng(seed)

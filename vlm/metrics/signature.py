@@ -87,6 +87,23 @@ def polling_signature(labels: Mapping[Any, str]) -> str:
     return _line(["pope"], split=content_hash(content), n=len(labels))
 
 
+def grounding_signature(
+    synonyms: str, words: Iterable[Sequence[object]], *, n: int, **how: object
+) -> str:
+    """The signature of scores of maps: how nouns are read, and the objects that they name.
+
+    ``syn`` is the hash of the table of names, ``split`` one of the scored words with their
+    objects, ``n`` the number of images.
+
+    Args:
+        synonyms: hash of the table.
+        words: of each scored word its image, its text, the category and what tells its mask.
+        n: images.
+        how: what else the scores depend on.
+    """
+    return _line(["grounding"], syn=synonyms, split=content_hash(words), n=n, **how)
+
+
 def content_hash(records: Iterable[Sequence[object]]) -> str:
     """SHA-256 of records in whatever order they come, first 8 hexadecimal digits."""
     digest = hashlib.sha256()

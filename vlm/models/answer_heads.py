@@ -67,10 +67,14 @@ class AttentionPool(nn.Module):
 
         A sequence without any real place gives zeros.
         """
+        weights = self.weights(text, real)
+        return (weights.unsqueeze(-1) * text.masked_fill(~real.unsqueeze(-1), 0)).sum(dim=-2)
+
+    def weights(self, text: Tensor, real: Tensor) -> Tensor:
+        """``(B, C, L)``, what each place has in the average; rows sum to 1, empty ones to 0."""
         scores = self.score(text).squeeze(-1).masked_fill(~real, -math.inf)
         empty = ~real.any(dim=-1, keepdim=True)
-        weights = scores.masked_fill(empty, 0).softmax(dim=-1).masked_fill(empty, 0)
-        return (weights.unsqueeze(-1) * text.masked_fill(~real.unsqueeze(-1), 0)).sum(dim=-2)
+        return scores.masked_fill(empty, 0).softmax(dim=-1).masked_fill(empty, 0)
 
 
 class AnswerClassifier(AnswerHead):

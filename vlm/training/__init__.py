@@ -3,6 +3,7 @@
 from vlm.training.answering import AnsweringModule
 from vlm.training.callbacks import SampleTable
 from vlm.training.captioning import CaptioningModule
+from vlm.training.faithfulness import Faithfulness
 from vlm.training.joint import JointModule
 from vlm.training.module import VisionLanguageModule
 from vlm.training.objectives import CrossEntropy
@@ -11,6 +12,7 @@ __all__ = [
     "AnsweringModule",
     "CaptioningModule",
     "CrossEntropy",
+    "Faithfulness",
     "JointModule",
     "SampleTable",
     "VisionLanguageModule",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vlm.decoding import SpecialTokens, Strategy
 from vlm.errors import InputError
-from vlm.explain.maps import WordMaps, read_question
+from vlm.explain.passages import Answer, Passage, question_passage
 from vlm.formats.ids import Id
 from vlm.formats.question_sets import AskedQuestion, oddities
 from vlm.metrics.calibration import (
@@ -172,10 +172,16 @@ class AnswerTask(Task[AnswerResult]):
             return self._ranked(scores, min(shown, len(self.answers)))
         return self._written(self.decoding, memory, tokens, real)
 
-    def attend(self, regions: RegionFeatures, question: str) -> WordMaps:
-        """Where each word of a question about one image looked."""
+    def passage(self, regions: RegionFeatures, question: str) -> Passage:
+        """A question about one image and its best answer, for their maps."""
+        best = self.answer(self.answerer.encode(regions), [[question]], shown=1)[0].answers[0]
+        answer = Answer(best, self._places.get(best, -1), self.temperature)
         tokens = self.tokenizer.encode([question], max_length=self.longest)[0]
-        return read_question(self.answerer, self.tokenizer, regions, tokens)
+        return question_passage(self.answerer, self.tokenizer, regions, tokens, answer)
+
+    def passages(self, regions: RegionFeatures, sample: Any) -> list[Passage]:
+        """The first question, where there is one."""
+        return [self.passage(regions, question.text) for question in sample.questions[:1]]
 
     def keys(self, samples: Sequence[Any]) -> list[Any]:
         """The ids of the questions."""

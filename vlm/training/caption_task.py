@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vlm.decoding import Decoded, SpecialTokens, Strategy
 from vlm.errors import InputError
-from vlm.explain.maps import WordMaps, replay
+from vlm.explain.passages import Passage, caption_passage
 from vlm.metrics import score_captions
 from vlm.models.captioner import Captioner
 from vlm.models.encoder import Memory
@@ -93,10 +93,45 @@ class CaptionTask(Task[CaptionResult]):
         sums = decoded.sums[:, 0].tolist()
         return [CaptionResult(*row) for row in zip(self.keys(samples), texts, sums, strict=True)]
 
-    def attend(self, regions: RegionFeatures) -> WordMaps:
-        """The caption of one image, and where each of its words looked."""
-        tokens = self.write(self.captioner.encode(regions)).tokens[:, 0].tolist()
-        return replay(self.captioner, self.tokenizer, regions, tokens)[0]
+    def passage(self, regions: RegionFeatures, caption: str | None = None) -> Passage:
+        """The caption of one image, for its maps: the one that is given, or else written.
+
+        Raises:
+            InputError: if a given caption cannot be written.
+        """
+        if caption is None:
+            tokens = self.write(self.captioner.encode(regions)).tokens[0, 0].tolist()
+        else:
+            tokens = self.spell(caption)
+        return caption_passage(self.captioner, self.tokenizer, regions, tokens)
+
+    def passages(self, regions: RegionFeatures, sample: Any) -> list[Passage]:
+        """The caption that is written."""
+        del sample
+        return [self.passage(regions)]
+
+    def spell(self, caption: str) -> list[int]:
+        """Ids of a caption of people's, the end included, that this model can write as it stands.
+
+        Raises:
+            InputError: if it has no word, too many, or words that the tokenizer cannot write.
+        """
+        words, tokenizer = caption.split(), self.tokenizer
+        alone = zip(words, tokenizer.encode(words, max_length=10**6), strict=True)
+        strange = [word for word, ids in alone if tokenizer.unknown in ids]
+        if strange:
+            raise InputError(
+                f"this model cannot write {', '.join(map(repr, dict.fromkeys(strange)))} of the "
+                "caption; say it with words of the captions that it was trained on"
+            )
+        tokens = tokenizer.encode([caption], max_length=10**6)[0][1:]
+        most = self.captioner.decoder.max_length
+        if not 1 < len(tokens) <= most:
+            raise InputError(
+                f"expected a caption of 1 to {most - 1} tokens, got {len(tokens) - 1} in "
+                f"{caption[:40]!r}; give a caption of that length"
+            )
+        return tokens
 
     def keys(self, samples: Sequence[Any]) -> list[Any]:
         """The ids of the images."""

@@ -66,6 +66,11 @@ class CaptioningModule(VisionLanguageModule):
         )
 
     @property
+    def objective(self) -> Objective:
+        """What training on captions minimises."""
+        return self.captioning.objective
+
+    @property
     def decoding(self) -> Strategy:
         """How captions are written."""
         return self.captioning.decoding

@@ -87,6 +87,11 @@ class JointModule(VisionLanguageModule):
         self.answer_share = answer_share
 
     @property
+    def objective(self) -> Objective:
+        """What training on captions minimises."""
+        return self.captioning.objective
+
+    @property
     def decoding(self) -> Strategy:
         """How captions are written."""
         return self.captioning.decoding

@@ -6,15 +6,17 @@ from typing import Any, TypeVar, cast
 
 import lightning as L
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 from vlm.data.augmentation import seed_of
 from vlm.data.batches import Batch
 from vlm.data.datamodules import ImageData, splits_read
 from vlm.data.sets.guard import refuse_shared
 from vlm.errors import InputError
-from vlm.explain.maps import WordMaps
+from vlm.explain.maps import explain
+from vlm.explain.passages import Passage
 from vlm.extract import geometry_of
+from vlm.formats.word_maps import LAST, WordMaps
 from vlm.models.answerer import QuestionAnswerer
 from vlm.models.backbone import FrozenBackbone
 from vlm.models.captioner import Captioner
@@ -24,7 +26,6 @@ from vlm.text.tokenizer import CaptionTokenizer
 from vlm.training import checkpoint as checkpoints
 from vlm.training.answer_task import AnswerTask
 from vlm.training.caption_task import CaptionTask
-from vlm.training.objectives import Objective
 from vlm.training.optimisation import adamw_with_cosine, training_steps
 from vlm.training.recipe import arguments, class_of
 from vlm.training.task import Task
@@ -168,7 +169,7 @@ class VisionLanguageModule(L.LightningModule):
     def on_predict_epoch_end(self) -> None:
         """Brings the results of all processes together."""
         for task in self.tasks:
-            task.results = self._gathered(task, self.data.samples("predict"))
+            task.results = task.gathered(self.data.samples("predict"), self.trainer.world_size)
 
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine, over what is trained."""
@@ -235,11 +236,6 @@ class VisionLanguageModule(L.LightningModule):
         return self._task(AnswerTask, "writes captions and answers no questions; use vlm caption")
 
     @property
-    def objective(self) -> Objective:
-        """What training on captions minimises."""
-        return self.captioning.objective
-
-    @property
     def answers(self) -> tuple[str, ...]:
         """The vocabulary of answers."""
         return self.answering.answers
@@ -249,15 +245,30 @@ class VisionLanguageModule(L.LightningModule):
         """Of the probabilities of answers, that which fitted best in the last validation."""
         return self.answering.temperature
 
-    def attend(self, image: str | Path, question: str | None = None) -> WordMaps:
-        """Where each word looked in an image file: of its caption, or of a question about it.
+    def attend(
+        self,
+        image: str | Path,
+        question: str | None = None,
+        *,
+        caption: str | None = None,
+        reduction: str = LAST,
+    ) -> WordMaps:
+        """Where each word looked: of a caption, written or given, or of a question and its answer.
 
         Raises:
-            InputError: if the file cannot be used, or the module never learnt the task.
+            InputError: if one of these cannot be used, or the module never learnt the task.
         """
+        return explain(self.passage(image, question, caption=caption), reduction)
+
+    def passage(
+        self, image: str | Path, question: str | None = None, *, caption: str | None = None
+    ) -> Passage:
+        """The same text over the same image, for all its maps and curves."""
         if question is None:
-            return self.captioning.attend(self.look_at([image]))
-        return self.answering.attend(self.look_at([image]), question)
+            passage = self.captioning.passage(self.look_at([image]), caption)
+        else:
+            passage = self.answering.passage(self.look_at([image]), question)
+        return passage._replace(image=str(image))
 
     def answer(self, image: str | Path, question: str) -> list[tuple[str, float]]:
         """The best answers to a question about an image file, with their probabilities.
@@ -288,17 +299,8 @@ class VisionLanguageModule(L.LightningModule):
         return total
 
     def _score(self, split: str) -> None:
-        samples = self.data.samples(split)
         for task in self.tasks:
-            task.results = self._gathered(task, samples)
+            samples = self.data.samples(split)
+            task.results = task.gathered(samples, self.trainer.world_size)
             scores = task.score(samples, split) if task.results else {}
             self.log_dict({f"{split}/{name}": value for name, value in scores.items()})
-
-    def _gathered(self, task: Task, samples: Sequence[Any]) -> list[Any]:
-        """The results of all processes, each once, in the order of the split."""
-        parts: list[Sequence[Any]] = [task.results]
-        if self.trainer.world_size > 1:
-            parts = [()] * self.trainer.world_size
-            distributed.all_gather_object(parts, task.results)
-        by_id = {result[0]: result for part in parts for result in part}
-        return [by_id[key] for key in task.keys(samples) if key in by_id]

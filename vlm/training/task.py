@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from torch import Tensor
+from torch import Tensor, distributed
 
+from vlm.explain.passages import Passage
 from vlm.models.encoder import Memory
+from vlm.regions import RegionFeatures
 
 Result = TypeVar("Result", bound=tuple)
 
@@ -47,8 +49,26 @@ class Task(ABC, Generic[Result]):
         """What the module says about the images."""
 
     @abstractmethod
+    def passages(self, regions: RegionFeatures, sample: Any) -> list[Passage]:
+        """What it says about one image, to be explained: a caption, the answer to a question.
+
+        Args:
+            regions: of the image, ``B`` being 1.
+            sample: what is said about it.
+        """
+
+    @abstractmethod
     def keys(self, samples: Sequence[Any]) -> list[Any]:
         """The ids that results are of, in the order of the samples."""
+
+    def gathered(self, samples: Sequence[Any], processes: int) -> list[Result]:
+        """The results of all processes, each once, in the order of the split."""
+        parts: list[Sequence[Any]] = [self.results]
+        if processes > 1:
+            parts = [()] * processes
+            distributed.all_gather_object(parts, self.results)
+        by_id = {result[0]: result for part in parts for result in part}
+        return [by_id[key] for key in self.keys(samples) if key in by_id]
 
     @abstractmethod
     def score(self, samples: Sequence[Any], split: str) -> dict[str, float]:

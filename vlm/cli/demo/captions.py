@@ -12,7 +12,7 @@ from vlm.cli.demo.places import config_file, on_this_world
 from vlm.cli.table import score_table
 from vlm.data.images import load_image
 from vlm.data.world import Scene, main_object_right
-from vlm.explain.overlay import strip
+from vlm.explain.overlay import PANEL, strip
 from vlm.explain.page import Entry, page
 from vlm.files import read_json
 from vlm.formats.captions import read_captions
@@ -72,7 +72,7 @@ def write_page(output: Path, scores: Mapping[str, float]) -> None:
     entries = []
     for sample in tqdm(samples[:SHOWN], desc="maps", unit="image"):
         maps = module.attend(sample.path)
-        picture = strip(load_image(sample.path), maps)
+        picture = strip(load_image(sample.path), maps, panel=PANEL // 2)
         notes = [f"a reference: {sample.captions[0]}"]
         entries.append(Entry(sample.path.name, " ".join(maps.words), picture, notes))
     share = scores["CIDEr-D"] / scores["reference CIDEr-D"]
