@@ -1,10 +1,20 @@
 """Baselines on cases whose answer is known by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from vlm.baselines import nearest_captions, reference_agreement, shuffled
+from vlm.baselines import (
+    frequent_answers,
+    nearest_captions,
+    reference_agreement,
+    shuffled,
+    shuffled_images,
+)
 from vlm.errors import InputError
+from vlm.formats.question_layouts import AskedQuestion
+from vlm.formats.question_sets import QuestionSample
 
 
 @pytest.mark.parametrize("count", [2, 3, 11])
@@ -52,3 +62,31 @@ def test_reference_agreement_is_the_mean_over_left_out_references():
 def test_a_single_reference_agrees_with_nobody():
     with pytest.raises(InputError, match="at least 2 references"):
         reference_agreement({1: ["a"], 2: ["a", "b"]})
+
+
+def about(image: int, *answers: tuple[str, str]) -> QuestionSample:
+    """An image with questions of a type, each with its answer."""
+    questions = [
+        AskedQuestion(10 * image + place, "is it?", (answer,) * 10, answer, "other", kind)
+        for place, (kind, answer) in enumerate(answers)
+    ]
+    return QuestionSample(image, Path(f"{image}.jpg"), tuple(questions))
+
+
+def test_the_most_frequent_answer_is_that_of_the_type():
+    training = [
+        about(1, ("is", "yes"), ("is", "no"), ("what", "dog")),
+        about(2, ("is", "no"), ("what", "dog"), ("what", "cat"), ("what", "dog")),
+    ]
+    asked = [about(3, ("is", ""), ("what", ""), ("how", ""))]
+    assert frequent_answers(training, asked) == {30: "no", 31: "dog", 32: "dog"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_question_goes_to_another_image(seed: int):
+    samples = [about(image, ("is", "yes")) for image in range(7)]
+    moved = shuffled_images(samples, seed=seed)
+    assert [(s.image_id, s.path) for s in moved] == [(s.image_id, s.path) for s in samples]
+    ids = [s.questions[0].question_id for s in moved]
+    assert sorted(ids) == [10 * image for image in range(7)]
+    assert all(key != 10 * s.image_id for key, s in zip(ids, moved, strict=True))

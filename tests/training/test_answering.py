@@ -5,48 +5,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tiny_fit import fit, photo
 
-from vlm.cli import main, trainer
+from vlm.cli import main
 from vlm.files import read_json
 from vlm.training.module import VisionLanguageModule
-
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-
-
-def fit(config: str, world: Path, eyes: str, output: Path, *more: str) -> Path:
-    """One epoch of a config of the demo on the tiny world, with eyes in the loop."""
-    options = {
-        "trainer.max_epochs": "1",
-        "trainer.check_val_every_n_epoch": "1",
-        "trainer.enable_progress_bar": "false",
-        "trainer.enable_model_summary": "false",
-        "model.backbone.name": eyes,
-        "model.encoder.width": "16",
-        "model.decoder.width": "16",
-        "data.root": str(world),
-        "data.answers.min_count": "2",
-        "data.store": "null",
-        "start": "null",
-        "output": str(output),
-    }
-    pairs = [part for name, value in options.items() for part in (f"--{name}", value)]
-    trainer.run("fit", ["--config", str(CONFIGS / config), *pairs, *more])
-    return next(output.rglob("best.ckpt"))
-
-
-@pytest.fixture(scope="module")
-def answerer(tiny_world: Path, tiny_eyes: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fit("demo_vqa.yaml", tiny_world, tiny_eyes, tmp_path_factory.mktemp("answerer"))
-
-
-@pytest.fixture(scope="module")
-def joint(tiny_world: Path, tiny_eyes: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    short = ["--model.decoding.max_length", "7"]
-    return fit("demo_joint.yaml", tiny_world, tiny_eyes, tmp_path_factory.mktemp("joint"), *short)
-
-
-def photo(world: Path) -> str:
-    return str(min((world / "images").glob("test_*")))
 
 
 def test_a_test_scores_as_the_evaluation_does(answerer: Path, tiny_world: Path, tmp_path: Path):

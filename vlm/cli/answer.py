@@ -26,6 +26,8 @@ def main(verb: str, arguments: Sequence[str]) -> None:
     _check(options)
     module = load(options, [options.image])
     task = module.answering
+    for question in options.questions:
+        task.require(question)
     for warning in warnings_of(task, options.questions):
         print(f"vlm: warning: {warning}", file=sys.stderr)
     with torch.inference_mode():
@@ -54,8 +56,6 @@ def _check(options: argparse.Namespace) -> None:
         raise InputError(f"--top expected 1 or more answers, got {options.top}")
     if options.abstain is not None and not 0 <= options.abstain <= 1:
         raise InputError(f"--abstain expected a probability in [0, 1], got {options.abstain}")
-    if not all(question.strip() for question in options.questions):
-        raise InputError("expected a question, got an empty text; ask something")
 
 
 def _line(question: str, result: BestAnswers, options: argparse.Namespace) -> str:

@@ -1,5 +1,6 @@
 """What a checkpoint decides about a run, and what may overrule it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,8 +9,23 @@ from vlm.errors import InputError
 from vlm.training import checkpoint as checkpoints
 from vlm.training.recipe import class_of
 
+CONFIG = ("--config", "-c")
 FREE = "dropout"
 FIXED_OF_DATA = {"vocabulary", "answers"}
+
+
+def configs_first(arguments: Sequence[str]) -> list[str]:
+    """The same arguments, all configs before all options, which beat them wherever they stand."""
+    configs: list[str] = []
+    options: list[str] = []
+    left = list(arguments)
+    while left:
+        argument = left.pop(0)
+        whole = [argument, *left[:1]] if argument in CONFIG else [argument]
+        left = left[len(whole) - 1 :]
+        named = argument.partition("=")[0] in CONFIG
+        (configs if named else options).extend(whole)
+    return configs + options
 
 
 def lowest_config(recipe: dict[str, Any], backbone: str | None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import CSVLogger
 from vlm.cli.accelerator import has_bf16
 from vlm.cli.login import has_wandb_login
 from vlm.cli.parser import OneSentenceParser, sentence_within
-from vlm.cli.precedence import lowest_config, refuse_changes, refuse_lost_average
+from vlm.cli.precedence import configs_first, lowest_config, refuse_changes, refuse_lost_average
 from vlm.data.datamodules import ImageData, splits_read
 from vlm.errors import InputError
 from vlm.text.tokenizer import CaptionTokenizer
@@ -72,7 +72,7 @@ def run(verb: str, arguments: Sequence[str]) -> "TrainerCLI":
             config = lowest_config(recipe, _value_of("--backbone", arguments))
             defaults.write_text(yaml.safe_dump(config))
         try:
-            cli = TrainerCLI(verb, list(arguments), content, defaults if content else None)
+            cli = TrainerCLI(verb, configs_first(arguments), content, defaults if content else None)
         except Exception as error:
             raise _in_one_sentence(error, content) from error
         cli.run()

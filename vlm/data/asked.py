@@ -8,7 +8,7 @@ from vlm.data.augmentation import RandAugment
 from vlm.data.datamodules import Files, ImageData
 from vlm.data.store import FeatureStore
 from vlm.errors import InputError
-from vlm.formats.ids import Id, refuse_doubles, shown
+from vlm.formats.ids import refuse_doubles, shown
 from vlm.formats.question_sets import QuestionSample, read_question_samples
 from vlm.text.answer_vocabulary import AnswerVocabulary, FrequentAnswers
 from vlm.text.tokenizer import CaptionTokenizer, Vocabulary, WordVocabulary
@@ -129,10 +129,10 @@ def merged(parts: Sequence[Sequence[QuestionSample]], origin: Path) -> list[Ques
     Raises:
         InputError: if a question is in two of them.
     """
-    of_image: dict[Id, QuestionSample] = {}
+    of_image: dict[Path, QuestionSample] = {}
     for sample in chain.from_iterable(parts):
-        known = of_image.get(sample.image_id, sample._replace(questions=()))
-        of_image[sample.image_id] = known._replace(questions=known.questions + sample.questions)
+        known = of_image.get(sample.path, sample._replace(questions=()))
+        of_image[sample.path] = known._replace(questions=known.questions + sample.questions)
     asked = (question for sample in of_image.values() for question in sample.questions)
     refuse_doubles(origin, "question", (question.question_id for question in asked))
     return list(of_image.values())

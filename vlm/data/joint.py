@@ -35,7 +35,7 @@ class JointSample(NamedTuple):
 class JointData(ImageData[JointSample]):
     """Images with captions and questions: those of :class:`CaptionData` and :class:`VQAData`.
 
-    An image that both have, by its id, is seen once a step for both.
+    An image that both have, by its file or else by its id, is seen once a step for both.
 
     Args:
         captions: file of captions of each split, or one file for whichever is asked for.
@@ -115,8 +115,9 @@ class JointData(ImageData[JointSample]):
         if self.paths("captions", split) or not asked:
             captioned = self._captioned.samples(split)
         of_image = {s.image_id: JointSample(s.image_id, s.path, s.captions, ()) for s in captioned}
+        of_file = {sample.path: sample.image_id for sample in captioned}
         for sample in asked:
-            bare = JointSample(sample.image_id, sample.path, (), ())
-            known = of_image.get(sample.image_id, bare)
-            of_image[sample.image_id] = known._replace(questions=sample.questions)
+            key = of_file.get(sample.path, sample.image_id)
+            known = of_image.get(key, JointSample(key, sample.path, (), ()))
+            of_image[key] = known._replace(questions=known.questions + sample.questions)
         return list(of_image.values())

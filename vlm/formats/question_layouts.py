@@ -9,6 +9,7 @@ from vlm.errors import InputError
 from vlm.formats.fields import brief, is_text
 from vlm.formats.ids import Id, as_id, refuse_doubles, shown, who_has
 from vlm.formats.kinds import kind_of
+from vlm.text.answers import normalise
 
 PEOPLE = 10  # who answer a question of VQA v2, and whom its accuracy is made for
 SETS = "VQA v2 (two files), JSON lines (.jsonl), VizWiz, TextVQA or GQA"
@@ -159,7 +160,8 @@ def _read_row(file: Path, layout: Layout, number: Id, row: Any) -> Asked:
     assert key is not None
     assert image is not None
     given = _texts(row.get(layout.answers, []))
-    answers = given * PEOPLE if len(given) == 1 else given
+    # One answer stands for ten that agree, and those the rules of accuracy never normalise.
+    answers = (normalise(given[0]) or given[0],) * PEOPLE if len(given) == 1 else given
     types = (str(row.get(name) or "") for name in ("answer_type", "question_type"))
     return image, AskedQuestion(key, row["question"], answers, most_given(given), *types)
 

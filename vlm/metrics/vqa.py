@@ -17,9 +17,12 @@ from decimal import ROUND_HALF_UP, Decimal
 from statistics import fmean
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+import numpy as np
+
 from vlm.errors import InputError
 from vlm.formats.ids import Id, shown
 from vlm.formats.question_layouts import AskedQuestion
+from vlm.metrics.resampling import mean_intervals
 from vlm.metrics.signature import answer_signature
 from vlm.text.answers import clean_spaces, normalise, normalise_mmf, strip_punctuation
 
@@ -27,6 +30,7 @@ QuestionId = TypeVar("QuestionId", bound=Hashable)
 Sides = tuple[str, Sequence[str]]  # the predicted answer and those of people
 
 _ENOUGH = 3  # other people who make an answer right
+_RESAMPLES = 1000  # of the bootstrap
 
 
 class Asked(Protocol):
@@ -259,3 +263,25 @@ def _check_strings(
 def _refuse(questions: Sequence[Hashable], problem: str) -> None:
     if questions:
         raise InputError(f"questions {shown([repr(key) for key in questions])} {problem}")
+
+
+def accuracy_interval(
+    samples: Iterable[Asked], accuracy: Mapping[Any, float]
+) -> tuple[float, float]:
+    """95 % of a mean accuracy, by a bootstrap over images, whose questions come together.
+
+    Args:
+        samples: images with their questions.
+        accuracy: of each question that counts, in per cent; at least one.
+
+    Returns:
+        In per cent, the lower end first.
+    """
+    of_images = [
+        [accuracy[q.question_id] for q in sample.questions if q.question_id in accuracy]
+        for sample in samples
+    ]
+    counted = [row for row in of_images if row]
+    sums, counts = np.array([[sum(row)] for row in counted]), np.array([*map(len, counted)], float)
+    low, high = mean_intervals(sums, counts, samples=_RESAMPLES, seed=0)[0].tolist()
+    return low, high

@@ -1,6 +1,5 @@
 """AnswerTask: questions answered from a vocabulary or freely, scored as VQA v2 does."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -13,8 +12,9 @@ from torch import Tensor
 from vlm.decoding import SpecialTokens, Strategy
 from vlm.errors import InputError
 from vlm.explain.passages import Answer, Passage, question_passage
+from vlm.formats.fields import is_text
 from vlm.formats.ids import Id
-from vlm.formats.question_sets import AskedQuestion, oddities
+from vlm.formats.question_sets import AskedQuestion
 from vlm.metrics.calibration import (
     TEMPERATURES,
     answered,
@@ -22,14 +22,15 @@ from vlm.metrics.calibration import (
     fit_temperature,
     reliability,
 )
-from vlm.metrics.vqa import ceiling, human_answers, rounded, score_answers
+from vlm.metrics.vqa import accuracy_interval, ceiling, human_answers, score_answers
 from vlm.models.answer_heads import AnswerWriter
 from vlm.models.answerer import QuestionAnswerer
 from vlm.models.encoder import Memory
 from vlm.models.writing import WritingState
 from vlm.regions import RegionFeatures
-from vlm.text.answers import soft_targets, vocabulary_form
+from vlm.text.answers import soft_targets
 from vlm.text.tokenizer import CaptionTokenizer
+from vlm.training.answer_notes import answer_notes
 from vlm.training.answer_report import write_answer_report
 from vlm.training.task import Task
 
@@ -172,8 +173,22 @@ class AnswerTask(Task[AnswerResult]):
             return self._ranked(scores, min(shown, len(self.answers)))
         return self._written(self.decoding, memory, tokens, real)
 
+    def require(self, question: str) -> None:
+        """Holds that there is something to answer.
+
+        Raises:
+            InputError: if the question is no text, or has no word.
+        """
+        if not is_text(question) or len(self.tokenizer.encode([question], max_length=9)[0]) < 3:
+            raise InputError(f"expected a question, got {question!r}, which has no word to read")
+
     def passage(self, regions: RegionFeatures, question: str) -> Passage:
-        """A question about one image and its best answer, for their maps."""
+        """A question about one image and its best answer, for their maps.
+
+        Raises:
+            InputError: if there is nothing to answer.
+        """
+        self.require(question)
         best = self.answer(self.answerer.encode(regions), [[question]], shown=1)[0].answers[0]
         answer = Answer(best, self._places.get(best, -1), self.temperature)
         tokens = self.tokenizer.encode([question], max_length=self.longest)[0]
@@ -206,6 +221,7 @@ class AnswerTask(Task[AnswerResult]):
             confidence = at_each[:, TEMPERATURES.index(self.temperature)]
         error = expected_calibration_error(confidence, accuracy)
         self.record = scores.record() | {
+            "interval": accuracy_interval(samples, scores.per_question),
             "answers": len(self.answers),
             "ceiling": fmean(ceiling(human, self.answers).values()),
             "calibration": {
@@ -237,32 +253,8 @@ class AnswerTask(Task[AnswerResult]):
 
     def notes(self, samples: Sequence[Any], split: str) -> list[str]:
         """What the vocabulary can earn, and questions that are not read as they were asked."""
-        human = human_answers(samples)
-        notes = [f"{split}: {oddity}" for oddity in oddities(samples)]
-        if human:
-            common = Counter(
-                vocabulary_form(question.answer) in self._places
-                for sample in samples
-                for question in sample.questions
-                if question.answers
-            )
-            most = fmean(ceiling(human, self.answers).values())
-            notes.append(
-                f"{split}: {len(self.answers)} answers cover {common[True] / common.total():.1%} "
-                f"of {common.total()} questions; the most they can earn is {rounded(most):.2f} %"
-            )
-        texts = [question.text for sample in samples for question in sample.questions]
-        ids = self.tokenizer.encode(texts, max_length=10**6)
-        unknown = sum(self.tokenizer.unknown in row for row in ids)
-        if unknown:
-            notes.append(f"{split}: {unknown} questions have words that this model does not know")
-        cut = sum(len(row) > self.longest for row in ids)
-        if cut:
-            notes.append(
-                f"{split}: {cut} questions are longer than {self.longest - 2} words and lose "
-                "their last ones"
-            )
-        return notes
+        told = answer_notes(samples, self.answers, self.tokenizer, longest=self.longest)
+        return [f"{split}: {note}" for note in told]
 
     def write_report(self, folder: Path, samples: Sequence[Any]) -> None:
         """A page of accuracy, calibration and the most confident mistakes."""
@@ -271,6 +263,11 @@ class AnswerTask(Task[AnswerResult]):
 
     def _ranked(self, scores: Tensor, shown: int) -> list[BestAnswers]:
         """Results of scores ``(Q, A)``."""
+        if not scores.isfinite().any(dim=-1).all():  # -inf alone is an answer that none can write
+            raise InputError(
+                "the model's scores of answers are no numbers, so its training went astray; take "
+                "a checkpoint of before"
+            )
         best, places = (scores / self.temperature).softmax(dim=-1).topk(shown)
         tempered = (scores / temperature for temperature in TEMPERATURES)
         grid = [some.amax(dim=-1) - some.logsumexp(dim=-1) for some in tempered]

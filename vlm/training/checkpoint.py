@@ -50,7 +50,7 @@ def section(module: Any, data: Any) -> dict[str, Any]:
         | {"hash": backbone.hash, "architecture": backbone.architecture},
         "backbone_weights": None if backbone.public else backbone.travelling(),
         "parts": {name: describe(part, without=PARTS[name][1]) for name, part in parts.items()},
-        "temperature": module.temperature if "answers" in names else None,
+        "temperature": module.answering.temperature if "answers" in names else None,
         "settings": {name: describe(getattr(module, name)) for name in names if name not in apart},
         "boxes": module.boxes,
         "data": None if data is None else describe(data),

@@ -188,8 +188,7 @@ class VisionLanguageModule(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes what validations fitted, which is neither a weight nor an option."""
-        temperature = checkpoint[checkpoints.SECTION]["temperature"]
-        if temperature is not None:
+        if (temperature := checkpoint[checkpoints.SECTION]["temperature"]) is not None:
             self.answering.temperature = temperature
 
     def look(self, images: Tensor | RegionFeatures) -> RegionFeatures:
@@ -240,11 +239,6 @@ class VisionLanguageModule(L.LightningModule):
         """The vocabulary of answers."""
         return self.answering.answers
 
-    @property
-    def temperature(self) -> float:
-        """Of the probabilities of answers, that which fitted best in the last validation."""
-        return self.answering.temperature
-
     def attend(
         self,
         image: str | Path,
@@ -274,8 +268,9 @@ class VisionLanguageModule(L.LightningModule):
         """The best answers to a question about an image file, with their probabilities.
 
         Raises:
-            InputError: if the file cannot be used, or the module answers no questions.
+            InputError: if one of them cannot be used, or the module answers no questions.
         """
+        self.answering.require(question)
         with torch.inference_mode():
             memory = self.network.encode(self.look_at([image]))
         result = self.answering.answer(memory, [[question]])[0]
