@@ -112,8 +112,10 @@ def test_what_is_written_freely_scores_what_the_writer_gives_it():
 
 def test_an_answer_that_cannot_be_written_is_impossible():
     decoder, memory = tiny.decoder(), tiny.memory()
-    scores = AnswerWriter(WIDTH, tiny.answers())(decoder, memory, *tiny.asked())
+    writer = AnswerWriter(WIDTH, tiny.answers())
+    scores = writer(decoder, memory, *tiny.asked())
     assert (scores[..., UNWRITABLE] == -torch.inf).all()
+    assert writer.notes() == ["1 answers have words that it cannot write"]
     assert scores.isfinite().sum() == B * C * (ANSWERS - 1)
 
 

@@ -75,7 +75,10 @@ def run(verb: str, arguments: Sequence[str]) -> "TrainerCLI":
             cli = TrainerCLI(verb, configs_first(arguments), content, defaults if content else None)
         except Exception as error:
             raise _in_one_sentence(error, content) from error
-        cli.run()
+        try:
+            cli.run()
+        except MisconfigurationException as error:  # a metric that no validation gave, say
+            raise InputError(" ".join(str(error).split())[:400]) from error
     return cli
 
 

@@ -50,6 +50,10 @@ class AnswerHead(nn.Module, ABC):
             targets: ``(B, C, A)`` in [0, 1], how right each answer is.
         """
 
+    def notes(self) -> list[str]:
+        """What of the answers the head cannot give, a sentence each."""
+        return []
+
 
 class AttentionPool(nn.Module):
     """One vector a sequence: its places averaged, each by a weight that it gives itself.
@@ -106,7 +110,7 @@ class AnswerClassifier(AnswerHead):
     def forward(
         self, decoder: TextDecoder, memory: Memory, questions: Tensor, real: Tensor
     ) -> Tensor:
-        """``(B, C, A)``; a sigmoid of each, or the softmax of all, is how right an answer is."""
+        """``(B, C, A)``, whose softmax tells answers apart, whichever loss has taught them."""
         return self.classify(self.pool(decoder.read(questions, memory, real=real), real))
 
     def loss(
@@ -153,6 +157,11 @@ class AnswerWriter(AnswerHead):
             sums = chosen.masked_fill(~written, 0).sum(dim=-1)
             parts.append(sums.masked_fill(~written.any(dim=-1), -math.inf))
         return torch.cat(parts, dim=-1)
+
+    def notes(self) -> list[str]:
+        """How many answers cannot be written, which score -inf."""
+        unwritable = int((self.answers[:, 1:] < 0).all(dim=1).sum())
+        return [f"{unwritable} answers have words that it cannot write"] if unwritable else []
 
     def loss(
         self, decoder: TextDecoder, memory: Memory, questions: Tensor, real: Tensor, targets: Tensor

@@ -35,8 +35,7 @@ from vlm.training.answer_report import write_answer_report
 from vlm.training.task import Task
 
 SHOWN = 5  # answers that are kept of each question
-THRESHOLDS = tuple(tenth / 10 for tenth in range(10))
-"""Of --abstain, that the record of a test tells about."""
+THRESHOLDS = tuple(tenth / 10 for tenth in range(10))  # of --abstain, that a test tells about
 
 
 class BestAnswers(NamedTuple):
@@ -254,6 +253,7 @@ class AnswerTask(Task[AnswerResult]):
     def notes(self, samples: Sequence[Any], split: str) -> list[str]:
         """What the vocabulary can earn, and questions that are not read as they were asked."""
         told = answer_notes(samples, self.answers, self.tokenizer, longest=self.longest)
+        told += self.answerer.head.notes()
         return [f"{split}: {note}" for note in told]
 
     def write_report(self, folder: Path, samples: Sequence[Any]) -> None:
