@@ -176,7 +176,7 @@ def test_a_prepare_that_is_half_done(prepared, left, capsys):
 def test_a_checkpoint_and_its_run(tiny_checkpoint, tiny_run, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     first, second = lines(capsys, 0, tiny_checkpoint, "--full")
-    assert "a checkpoint of CaptioningModule (format 3, vlm " in first
+    assert "a checkpoint of CaptioningModule (format 4, vlm " in first
     assert " steps; it looks with 'local-dir:" in first
     assert second == f"ok    {tiny_checkpoint}: the weights of its backbone travel in it"
     assert lines(capsys, 0, tiny_run)[-1] == second

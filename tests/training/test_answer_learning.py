@@ -84,7 +84,7 @@ def test_a_joint_step_is_each_task_by_its_share(joint):
     network = module.network
     other = type(module)(
         module.tokenizer,
-        module.answers,
+        module.answering.answers,
         module.backbone,
         encoder=lambda _: network.encoder,
         decoder=lambda _: network.decoder,

@@ -129,7 +129,7 @@ def test_ranked_writing_and_free_writing_both_answer(
     ranked = fit("demo_vqa.yaml", tiny_world, tiny_eyes, tmp_path / "ranked", *head)
     module = VisionLanguageModule.load(ranked)
     answers = module.answer(photo(tiny_world), "what color is the star?")
-    assert all(answer in module.answers for answer, _ in answers)
+    assert all(answer in module.answering.answers for answer, _ in answers)
     free = ["--model.decoding", "vlm.decoding.BeamSearch", "--model.decoding.max_length", "4"]
     options = ["--ckpt_path", str(ranked), *free, "--output", str(tmp_path / "free")]
     assert main(["test", *options]) == 0

@@ -185,7 +185,7 @@ def change(checkpoint: Path, target: Path, **entries) -> Path:
 
 def test_a_newer_format_is_refused(tiny_checkpoint: Path, tmp_path: Path):
     newer = change(tiny_checkpoint, tmp_path / "newer.ckpt", format=99)
-    with pytest.raises(InputError, match="has format 99, this vlm reads 3"):
+    with pytest.raises(InputError, match="has format 99, this vlm reads 4"):
         CaptioningModule.load(newer)
 
 

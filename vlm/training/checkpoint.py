@@ -45,7 +45,7 @@ def section(module: Any, data: Any) -> dict[str, Any]:
         "version": __version__,
         "task": type(module).__module__ + "." + type(module).__qualname__,
         "tokenizer": module.tokenizer.definition,
-        "answers": list(module.answers) if "answers" in names else None,
+        "answers": list(module.answering.answers) if "answers" in names else None,
         "backbone": describe(backbone)
         | {"hash": backbone.hash, "architecture": backbone.architecture},
         "backbone_weights": None if backbone.public else backbone.travelling(),

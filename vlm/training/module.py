@@ -234,11 +234,6 @@ class VisionLanguageModule(L.LightningModule):
         """
         return self._task(AnswerTask, "writes captions and answers no questions; use vlm caption")
 
-    @property
-    def answers(self) -> tuple[str, ...]:
-        """The vocabulary of answers."""
-        return self.answering.answers
-
     def attend(
         self,
         image: str | Path,
@@ -294,8 +289,8 @@ class VisionLanguageModule(L.LightningModule):
         return total
 
     def _score(self, split: str) -> None:
+        samples = self.data.samples(split)
         for task in self.tasks:
-            samples = self.data.samples(split)
             task.results = task.gathered(samples, self.trainer.world_size)
             scores = task.score(samples, split) if task.results else {}
             self.log_dict({f"{split}/{name}": value for name, value in scores.items()})
