@@ -17,9 +17,8 @@ from vlm.formats.word_maps import WordMaps, read_word_maps
 from vlm.metrics.grounding import SIGMA
 from vlm.metrics.grounding_scores import SAMPLES, SCORES, SHUFFLES, GroundingScores, reduced
 from vlm.metrics.hallucination import Synonyms
-from vlm.metrics.nouns import Nouns, SceneObjects
+from vlm.metrics.nouns import Nouns, SceneObjects, names_of_objects
 from vlm.metrics.signature import grounding_signature
-from vlm.text.singular import singular
 
 FURTHEST = 1e-3  # that a box may reach out of the image by rounding
 
@@ -29,12 +28,7 @@ def evaluate_grounding(options: argparse.Namespace) -> Report:
     files = _maps_in(Path(options.grounding))
     scenes, categories = read_scenes(Path(options.instances))
     table = options.synonyms
-    # There is no published program to equal here, so plurals are ours with any table.
-    synonyms = (
-        Synonyms.own()
-        if table is None
-        else Synonyms.published(Path(table))._replace(singular=singular)
-    )
+    synonyms = names_of_objects(None if table is None else Path(table))
     nouns, pictures = Nouns(categories, synonyms), _Pictures(Path(options.instances), scenes)
     objects: dict[Id, SceneObjects] = {}
     folder = _Folder()

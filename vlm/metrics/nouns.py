@@ -1,11 +1,23 @@
 """Words of a text that name a category of object, by CHAIR's names, and the objects themselves."""
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from vlm.formats.instances import Instance, Scene
 from vlm.formats.masks import Mask, union_mask
 from vlm.metrics.hallucination import Synonyms, tokens_of
+from vlm.text.singular import singular
+
+
+def names_of_objects(table: Path | None) -> Synonyms:
+    """The names in a table, lines of ``class, synonym, synonym``; our own where there is none.
+
+    Plurals are ours with any table, for there is no published program to equal here.
+    """
+    if table is None:
+        return Synonyms.own()
+    return Synonyms.published(table)._replace(singular=singular)
 
 
 class Mention(NamedTuple):

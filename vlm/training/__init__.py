@@ -5,6 +5,7 @@ from vlm.training.callbacks import SampleTable
 from vlm.training.captioning import CaptioningModule
 from vlm.training.faithfulness import Faithfulness
 from vlm.training.joint import JointModule
+from vlm.training.looks import Looks
 from vlm.training.module import VisionLanguageModule
 from vlm.training.objectives import CrossEntropy
 
@@ -14,6 +15,7 @@ __all__ = [
     "CrossEntropy",
     "Faithfulness",
     "JointModule",
+    "Looks",
     "SampleTable",
     "VisionLanguageModule",
 ]

@@ -1,0 +1,70 @@
+"""Looks of a validation against what the commands make of the same images."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vlm.cli import main
+from vlm.errors import InputError
+from vlm.files import read_json
+from vlm.training import CaptioningModule, Looks
+
+CALLBACK = "--trainer.callbacks+=vlm.training.Looks"
+
+
+@pytest.fixture
+def names(tmp_path: Path, tiny_checkpoint: Path, tiny_world: Path) -> str:
+    """A table in which some word of the tiny model's captions names every shape."""
+    instances = read_json(tiny_world / "instances_val.json")
+    module = CaptioningModule.load(tiny_checkpoint)
+    photo = tiny_world / "images" / instances["images"][0]["file_name"]
+    word = max(module.attend(photo).words, key=len)
+    shapes = [category["name"] for category in instances["categories"]]
+    shown = {row["category_id"] for row in instances["annotations"]}
+    first = next(c["name"] for c in instances["categories"] if c["id"] in shown)
+    rows = [f"{shape}, {word}" if shape == first else shape for shape in shapes]
+    (tmp_path / "names.txt").write_text("\n".join(rows))
+    return str(tmp_path / "names.txt")
+
+
+def test_a_validation_scores_looks_as_the_commands_do(
+    tiny_checkpoint: Path, tiny_world: Path, tmp_path: Path, names: str
+):
+    instances, run = str(tiny_world / "instances_val.json"), tmp_path / "run"
+    options = [f"--trainer.callbacks.instances={instances}", "--trainer.callbacks.samples=2"]
+    options += [f"--trainer.callbacks.synonyms={names}"]
+    checkpoint = ["--ckpt_path", str(tiny_checkpoint), "--output", str(run)]
+    assert main(["validate", *checkpoint, CALLBACK, *options]) == 0
+    ours = read_json(run / "grounding.json")
+    images = [row["file_name"] for row in read_json(Path(instances))["images"]]
+    photos = [str(tiny_world / "images" / name) for name in images]
+    maps = tmp_path / "maps"
+    assert main(["attend", str(tiny_checkpoint), *photos, "--npz", "--output", str(maps)]) == 0
+    command = ["evaluate", "--grounding", str(maps), "--instances", instances]
+    command += ["--synonyms", names, "--output", str(tmp_path / "theirs.json")]
+    assert main(command) == 0
+    theirs = read_json(tmp_path / "theirs.json")
+    assert list(ours) == list(theirs)
+    for name, row in ours.items():
+        assert row["words"] == theirs[name]["words"] > 0
+        for score in ("pointing by region", "mass in mask", "size-free mass"):
+            assert row[score] == pytest.approx(theirs[name][score], abs=1e-4)
+    (folder,) = (run / "looks").iterdir()
+    rows = list(csv.DictReader((folder / "table.csv").read_text().splitlines()))
+    assert [row["image"] for row in rows] == images[:2]
+    for row in rows:
+        with Image.open(folder / row["picture"]) as picture:
+            assert picture.width > 300
+
+
+def test_fewer_than_no_pictures_are_refused():
+    with pytest.raises(InputError, match="samples=-1"):
+        Looks(samples=-1)
+
+
+def test_a_reduction_that_is_not_there_is_refused(tiny_checkpoint: Path, tmp_path: Path, capsys):
+    options = ["--trainer.callbacks.reduction=layer-9", "--output", str(tmp_path)]
+    assert main(["validate", "--ckpt_path", str(tiny_checkpoint), CALLBACK, *options]) == 2
+    assert "there is no reduction 'layer-9'" in capsys.readouterr().err

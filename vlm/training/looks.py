@@ -1,0 +1,161 @@
+"""Looks: where words of a validation's captions looked, as pictures and, by masks, as a score."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import lightning as L
+import numpy as np
+from lightning.pytorch.loggers import WandbLogger
+from numpy.typing import NDArray
+from PIL import Image
+from torch import distributed
+
+from vlm.data.batches import Batch
+from vlm.data.images import load_image
+from vlm.errors import InputError
+from vlm.explain.maps import replay, require_reduction
+from vlm.explain.overlay import strip
+from vlm.files import write_json
+from vlm.formats.ids import Id
+from vlm.formats.instances import read_scenes
+from vlm.formats.word_maps import LAST, WordMaps
+from vlm.metrics.grounding_scores import GroundingScores, reduced
+from vlm.metrics.nouns import Nouns, SceneObjects, Word, names_of_objects
+from vlm.training.module import VisionLanguageModule
+
+LOGGED = ("pointing by region", "pointing by centre", "mass in mask")
+
+
+class _Scored(NamedTuple):
+    """A caption that names something that its image shows."""
+
+    image_id: Id
+    boxes: NDArray
+    rows: dict[str, NDArray]
+    words: list[Word]
+
+
+class Looks(L.Callback):
+    """Draws where captions of a validation looked, and scores it where objects are known.
+
+    It replays what was written, so it is there only where it is asked for:
+    ``--trainer.callbacks+=vlm.training.Looks``. Pictures of the first images go to
+    ``looks/epoch-N`` of the run with a table of them, or to wandb where it logs. With instances,
+    scores of the reduction are logged and those of all that weights give written to
+    ``grounding.json``; images that the instances do not list are not scored.
+
+    Args:
+        instances: COCO instances of the validation's images, found by their file names.
+        synonyms: names of the categories, lines of ``class, synonym, synonym``; ours if not given.
+        reduction: that is drawn and logged.
+        samples: pictures, 0 for none.
+
+    Raises:
+        InputError: if a file cannot be read, or there are fewer than 0 samples.
+    """
+
+    def __init__(
+        self,
+        instances: str | None = None,
+        *,
+        synonyms: str | None = None,
+        reduction: str = LAST,
+        samples: int = 16,
+    ) -> None:
+        if samples < 0:
+            raise InputError(f"expected 0 pictures or more, got samples={samples}")
+        self.instances = instances
+        self.synonyms = synonyms
+        self.reduction = reduction
+        self.samples = samples
+        self._objects: dict[str, SceneObjects] = {}
+        self._scored: list[_Scored] = []
+        self._drawn: list[tuple[str, str, Image.Image]] = []
+        if instances is not None:
+            scenes, categories = read_scenes(Path(instances))
+            names = names_of_objects(None if synonyms is None else Path(synonyms))
+            nouns = Nouns(categories, names)
+            self._objects = {Path(each.name).name: SceneObjects(each, nouns) for each in scenes}
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Forgets the validation before, and holds that the reduction is there."""
+        require_reduction(cast("VisionLanguageModule", pl_module).network, self.reduction)
+        self._scored, self._drawn = [], []
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Replays the captions that were just written."""
+        module = cast("VisionLanguageModule", pl_module)
+        task, images = module.captioning, len(batch.samples)
+        captions = [result.caption for result in task.results[-images:]]
+        ids = [row[1:] for row in task.tokenizer.encode(captions, max_length=10**6)]
+        regions = module.look(batch.images)
+        maps = replay(task.captioner, task.tokenizer, regions, ids, reduction=self.reduction)
+        for sample, caption, each in zip(batch.samples, captions, maps, strict=True):
+            self._score(sample, each)
+            if trainer.is_global_zero and len(self._drawn) < self.samples and each.words:
+                picture = strip(load_image(sample.path), each)
+                self._drawn.append((sample.path.name, caption, picture))
+
+    def _score(self, sample: Any, maps: WordMaps) -> None:
+        objects = self._objects.get(sample.path.name)
+        found = None if objects is None else objects.named(maps.words)
+        if found is not None and found.words:
+            rows = reduced(maps, found.mentions)
+            self._scored.append(_Scored(sample.image_id, maps.boxes, rows, found.words))
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Logs the scores of all processes, and the pictures of the first."""
+        scored: Sequence[_Scored] = self._scored
+        if trainer.world_size > 1:
+            parts: list[Sequence[_Scored]] = [()] * trainer.world_size
+            distributed.all_gather_object(parts, scored)
+            scored = [each for part in parts for each in part]
+        if trainer.sanity_checking:
+            return
+        if scored:
+            record = _record({each.image_id: each for each in scored}.values())
+            for name in LOGGED:
+                value = record[self.reduction][name]
+                pl_module.log(f"val/{name}", value, rank_zero_only=True)
+            if trainer.is_global_zero:
+                write_json(Path(trainer.default_root_dir) / "grounding.json", record)
+        if self._drawn:
+            self._show(trainer)
+
+    def _show(self, trainer: L.Trainer) -> None:
+        if isinstance(trainer.logger, WandbLogger):
+            import wandb
+
+            rows = [[name, said, wandb.Image(picture)] for name, said, picture in self._drawn]
+            columns = ["image", "caption", self.reduction]
+            trainer.logger.log_table("val/looks", columns=columns, data=rows)
+            return
+        folder = Path(trainer.default_root_dir) / "looks" / f"epoch-{trainer.current_epoch}"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "table.csv").open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(["image", "caption", "picture"])
+            for number, (name, said, picture) in enumerate(self._drawn):
+                target = f"{number:02d}-{Path(name).stem}.png"
+                picture.save(folder / target)
+                table.writerow([name, said, target])
+
+
+def _record(scored: Any) -> dict[str, Any]:
+    """Scores of every reduction over all captions, beside ceiling and baselines."""
+    scores: GroundingScores | None = None
+    for image_id, boxes, rows, words in scored:
+        scores = scores or GroundingScores(list(rows))
+        scores.add(image_id, boxes, np.stack([*rows.values()]), words)
+    assert scores is not None
+    return scores.record()
