@@ -32,7 +32,7 @@ def test_the_first_images_are_measured_and_named(
     for name, areas in expected.items():
         found = record["captions"][name]
         assert found == pytest.approx(areas._asdict(), abs=2e-3), "but for 16-bit features"
-        label = f"test/deletion of captions by {name}"
+        label = f"test/deletion of captions: {name}"
         assert math.isclose(logged[label], found["deletion"], rel_tol=1e-5)
 
 

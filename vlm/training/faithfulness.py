@@ -77,7 +77,7 @@ class Faithfulness(L.Callback):
         for task, rows in ranked.items():
             for name, areas in rows.items():
                 for curve, area in areas._asdict().items():
-                    label = f"test/{curve} of {task} by {name}"
+                    label = f"test/{curve} of {task}: {name}"
                     pl_module.log(label, area, rank_zero_only=True)
         record: dict[str, Any] = {"images": len(self._ids), "ids": self._ids, "steps": STEPS}
         for task, rows in ranked.items():
