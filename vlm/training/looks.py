@@ -98,8 +98,8 @@ class Looks(L.Callback):
         task, images = module.captioning, len(batch.samples)
         captions = [result.caption for result in task.results[-images:]]
         ids = [row[1:] for row in task.tokenizer.encode(captions, max_length=10**6)]
-        regions = module.look(batch.images)
-        maps = replay(task.captioner, task.tokenizer, regions, ids, reduction=self.reduction)
+        assert module.looked is not None  # the backbone is not asked twice
+        maps = replay(task.captioner, task.tokenizer, module.looked, ids, reduction=self.reduction)
         for sample, caption, each in zip(batch.samples, captions, maps, strict=True):
             self._score(sample, each)
             if trainer.is_global_zero and len(self._drawn) < self.samples and each.words:

@@ -75,6 +75,7 @@ class VisionLanguageModule(L.LightningModule):
         self.warmup = warmup
         self.seed = seed
         self.boxes = ""
+        self.looked: RegionFeatures | None = None  # at the last batch of a validation
 
     @classmethod
     def load(cls, path: str | Path, *, backbone: str | None = None) -> "VisionLanguageModule":
@@ -132,7 +133,8 @@ class VisionLanguageModule(L.LightningModule):
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Plain losses, and what the tasks say, to be scored."""
-        memory = self.network.encode(self.look(batch.images))
+        self.looked = self.look(batch.images)
+        memory = self.network.encode(self.looked)
         losses = {task: task.plain_loss(memory, batch.samples) for task in self.tasks}
         self._logged(losses, "val", batch)
         for task in self.tasks:
