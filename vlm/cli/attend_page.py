@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vlm.data.images import load_image
 from vlm.explain.curves import deletion
-from vlm.explain.maps import BY_MODEL, explain
+from vlm.explain.maps import BY_MODEL, explain, reduced
 from vlm.explain.passages import Passage, caption_passage
 from vlm.explain.runners_up import runners_up
 from vlm.explain.viewer import Reading, Viewed
@@ -68,7 +68,7 @@ def _with_all_maps(reading: Reading, passage: Passage) -> Reading:
     found, scores = dict(reading.maps), dict(reading.deletion)
     for name in [*reductions_of_weights(layers, heads), *BY_MODEL]:
         if name not in found and name != SLOW and "-head-" not in name:
-            rows = explain(passage, name).map
+            rows = reduced(passage, reading.weights, name)
             found[name], scores[name] = rows, deletion(passage, rows).area
     return reading._replace(maps=found, deletion=scores)
 

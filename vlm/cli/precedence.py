@@ -1,6 +1,7 @@
 """What a checkpoint decides about a run, and what may overrule it."""
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,17 +15,26 @@ FREE = "dropout"
 FIXED_OF_DATA = {"vocabulary", "answers"}
 
 
+def require_source(verb: str, arguments: Sequence[str]) -> None:
+    """A fit needs a config even where it goes on; the other verbs need what was trained.
+
+    Raises:
+        InputError: if it is not there.
+    """
+    needed = CONFIG if verb == "fit" else ("--ckpt_path",)
+    if not any(argument.startswith((*needed, "--help", "-h")) for argument in arguments):
+        hint = "configs/ has some, a run's folder has its own" if verb == "fit" else "of a run"
+        raise InputError(f"vlm {verb} needs {needed[0]} FILE, {hint}")
+
+
 def configs_first(arguments: Sequence[str]) -> list[str]:
     """The same arguments, all configs before all options, which beat them wherever they stand."""
     configs: list[str] = []
     options: list[str] = []
-    left = list(arguments)
-    while left:
-        argument = left.pop(0)
-        whole = [argument, *left[:1]] if argument in CONFIG else [argument]
-        left = left[len(whole) - 1 :]
-        named = argument.partition("=")[0] in CONFIG
-        (configs if named else options).extend(whole)
+    left = iter(arguments)
+    for argument in left:
+        whole = [argument, *islice(left, 1)] if argument in CONFIG else [argument]
+        (configs if argument.partition("=")[0] in CONFIG else options).extend(whole)
     return configs + options
 
 

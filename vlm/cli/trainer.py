@@ -21,7 +21,13 @@ from lightning.pytorch.loggers import CSVLogger
 from vlm.cli.accelerator import has_bf16
 from vlm.cli.login import has_wandb_login
 from vlm.cli.parser import OneSentenceParser, sentence_within
-from vlm.cli.precedence import configs_first, lowest_config, refuse_changes, refuse_lost_average
+from vlm.cli.precedence import (
+    configs_first,
+    lowest_config,
+    refuse_changes,
+    refuse_lost_average,
+    require_source,
+)
 from vlm.data.datamodules import ImageData, splits_read
 from vlm.errors import InputError
 from vlm.text.tokenizer import CaptionTokenizer
@@ -60,7 +66,7 @@ def run(verb: str, arguments: Sequence[str]) -> "TrainerCLI":
         InputError: if an option, a file or the checkpoint cannot be used.
     """
     path = _value_of("--ckpt_path", arguments)
-    _require_source(verb, arguments)
+    require_source(verb, arguments)
     content = None if path is None else checkpoints.read(path)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -80,14 +86,6 @@ def run(verb: str, arguments: Sequence[str]) -> "TrainerCLI":
         except MisconfigurationException as error:  # a metric that no validation gave, say
             raise InputError(" ".join(str(error).split())[:400]) from error
     return cli
-
-
-def _require_source(verb: str, arguments: Sequence[str]) -> None:
-    """A fit needs a config even where it goes on; the other verbs need what was trained."""
-    needed = ("--config", "-c") if verb == "fit" else ("--ckpt_path",)
-    if not any(argument.startswith((*needed, "--help", "-h")) for argument in arguments):
-        hint = "configs/ has some, a run's folder has its own" if verb == "fit" else "of a run"
-        raise InputError(f"vlm {verb} needs {needed[0]} FILE, {hint}")
 
 
 def _in_one_sentence(error: Exception, content: dict[str, Any] | None) -> Exception:

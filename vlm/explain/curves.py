@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from vlm.errors import InputError
-from vlm.explain.maps import explain
+from vlm.explain.maps import explain, reduced
 from vlm.explain.occlusion import masked_log_probabilities
 from vlm.explain.passages import Passage
+from vlm.metrics.grounding import area_under
 
 STEPS = 8
 ORDERS = 3  # that the baseline is the mean of
@@ -56,8 +57,7 @@ class Curve(NamedTuple):
         """``(word,)`` in [0, 1], the area under each word's curve, over the width that it has."""
         if len(self.removed) < 2:
             return self.heights.mean(axis=1)
-        width = np.diff(self.removed)
-        return ((self.heights[:, 1:] + self.heights[:, :-1]) / 2 @ width) / width.sum()
+        return area_under(self.heights, self.removed)
 
     @property
     def area(self) -> float:
@@ -115,9 +115,9 @@ def chance(passage: Passage, *, steps: int = STEPS, orders: int = ORDERS, seed: 
 
 def scored(passage: Passage, reductions: Sequence[str]) -> dict[str, Areas]:
     """Areas of every reduction's map of a passage, and of an order by chance under `BY_CHANCE`."""
-    areas = {}
+    areas, weights = {}, explain(passage).weights
     for name in reductions:
-        rows = explain(passage, name).map
+        rows = reduced(passage, weights, name)
         areas[name] = Areas(deletion(passage, rows).area, insertion(passage, rows).area)
     by_chance = chance(passage).area
     return areas | {BY_CHANCE: Areas(by_chance, by_chance)}

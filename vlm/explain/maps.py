@@ -73,7 +73,7 @@ def explain(passage: Passage, reduction: str = LAST) -> WordMaps:
     return WordMaps(
         words=passage.words,
         weights=weights,
-        map=_reduced(passage, weights, reduction),
+        map=reduced(passage, weights, reduction),
         reduction=reduction,
         probabilities=probabilities,
         boxes=passage.regions.boxes[0].float().cpu().numpy(),
@@ -130,7 +130,7 @@ def replay(
             WordMaps(
                 words=passage.words,
                 weights=weights,
-                map=_reduced(passage, weights, reduction),
+                map=reduced(passage, weights, reduction),
                 reduction=reduction,
                 probabilities=passage.score(hidden[row, None, :length])[0].exp().cpu().numpy(),
                 boxes=regions.boxes[row].float().cpu().numpy(),
@@ -139,8 +139,17 @@ def replay(
     return maps
 
 
-def _reduced(passage: Passage, weights: np.ndarray, name: str) -> np.ndarray:
-    """The map ``(W, N)`` of a reduction, its rows summing to 1; even where nothing mattered."""
+def reduced(passage: Passage, weights: np.ndarray, name: str) -> np.ndarray:
+    """The map of a reduction, for whoever has the weights of a passage already.
+
+    Args:
+        passage: whose words they are.
+        weights: ``(layer, head, word, region)``, those of :func:`explain`.
+        name: of :func:`reductions_of`.
+
+    Returns:
+        ``(word, region)``, its rows summing to 1; even where nothing mattered.
+    """
     if name not in BY_MODEL:
         return reduce_weights(weights, name)
     if not passage.words:

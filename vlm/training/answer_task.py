@@ -149,8 +149,8 @@ class AnswerTask(Task[AnswerResult]):
     def respond(self, memory: Memory, samples: Sequence[Any]) -> list[AnswerResult]:
         """The best answers to each question."""
         asked = [[question.text for question in sample.questions] for sample in samples]
-        answered = zip(self.keys(samples), self.answer(memory, asked), strict=True)
-        return [AnswerResult(key, *best) for key, best in answered]
+        pairs = zip(self.keys(samples), self.answer(memory, asked), strict=True)
+        return [AnswerResult(key, *best) for key, best in pairs]
 
     @torch.inference_mode()
     def answer(
@@ -178,7 +178,7 @@ class AnswerTask(Task[AnswerResult]):
         Raises:
             InputError: if the question is no text, or has no word.
         """
-        if not is_text(question) or len(self.tokenizer.encode([question], max_length=9)[0]) < 3:
+        if not is_text(question) or len(self.tokenizer.encode([question], max_length=3)[0]) < 3:
             raise InputError(f"expected a question, got {question!r}, which has no word to read")
 
     def passage(self, regions: RegionFeatures, question: str) -> Passage:

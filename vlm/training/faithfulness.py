@@ -61,7 +61,7 @@ class Faithfulness(L.Callback):
         samples = batch.samples[: self.images - len(self._ids)]
         if not samples:
             return
-        regions, names = module.look(batch.images), self._names(module.network)
+        regions, names = module.looked, self._names(module.network)
         for row, sample in enumerate(samples):
             one = regions.each(lambda part, row=row: part[row, None])
             for task in module.tasks:

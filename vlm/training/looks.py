@@ -1,7 +1,7 @@
 """Looks: where words of a validation's captions looked, as pictures and, by masks, as a score."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -98,7 +98,6 @@ class Looks(L.Callback):
         task, images = module.captioning, len(batch.samples)
         captions = [result.caption for result in task.results[-images:]]
         ids = [row[1:] for row in task.tokenizer.encode(captions, max_length=10**6)]
-        assert module.looked is not None  # the backbone is not asked twice
         maps = replay(task.captioner, task.tokenizer, module.looked, ids, reduction=self.reduction)
         for sample, caption, each in zip(batch.samples, captions, maps, strict=True):
             self._score(sample, each)
@@ -151,7 +150,7 @@ class Looks(L.Callback):
                 table.writerow([name, said, target])
 
 
-def _record(scored: Any) -> dict[str, Any]:
+def _record(scored: Iterable[_Scored]) -> dict[str, Any]:
     """Scores of every reduction over all captions, beside ceiling and baselines."""
     scores: GroundingScores | None = None
     for image_id, boxes, rows, words in scored:

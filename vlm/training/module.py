@@ -51,6 +51,8 @@ class VisionLanguageModule(L.LightningModule):
         InputError: if the warm-up is out of its range.
     """
 
+    looked: RegionFeatures  # at the batch that was scored last, for callbacks
+
     def __init__(
         self,
         tokenizer: CaptionTokenizer,
@@ -75,7 +77,6 @@ class VisionLanguageModule(L.LightningModule):
         self.warmup = warmup
         self.seed = seed
         self.boxes = ""
-        self.looked: RegionFeatures | None = None  # at the last batch of a validation
 
     @classmethod
     def load(cls, path: str | Path, *, backbone: str | None = None) -> "VisionLanguageModule":
@@ -147,7 +148,8 @@ class VisionLanguageModule(L.LightningModule):
     def predict_step(self, batch: Batch, index: int) -> list[Any]:
         """What the tasks say of images that need no labels."""
         with torch.inference_mode():
-            memory = self.network.encode(self.look(batch.images))
+            self.looked = self.look(batch.images)
+            memory = self.network.encode(self.looked)
         said = {task: task.respond(memory, batch.samples) for task in self.tasks}
         for task, results in said.items():
             task.results += results
