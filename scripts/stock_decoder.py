@@ -8,25 +8,15 @@ project's own, so that only the decoder differs:
 """
 
 import sys
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from vlm.cli import main
 from vlm.models.attention import KeyValues
+from vlm.models.cache import TextCache
 from vlm.models.decoder import ProjectedMemory, TextDecoder
 from vlm.models.encoder import Memory
-
-
-class Prefix(NamedTuple):
-    """The tokens read so far, ``(B * K, L)``: all the state there is without a cache."""
-
-    tokens: Tensor
-
-    def select(self, rows: Tensor) -> "Prefix":
-        """The given rows."""
-        return Prefix(self.tokens.index_select(0, rows))
 
 
 class StockDecoder(TextDecoder):
@@ -67,20 +57,16 @@ class StockDecoder(TextDecoder):
         return rows.unflatten(0, tokens.shape[:2])
 
     def step(
-        self,
-        tokens: Tensor,
-        *,
-        positions: Tensor,
-        past: list[Prefix] | None,
-        past_mask: Tensor | None,
-        memory: ProjectedMemory,
-    ) -> tuple[Tensor, list[Prefix]]:
-        """Reads the whole prefix again for one more token a row."""
-        del positions, past_mask  # of captions, which start from nothing and do not pad
-        newest = tokens.flatten().unsqueeze(1)
-        prefix = torch.cat([past[0].tokens, newest], dim=1) if past else newest
+        self, tokens: Tensor, *, positions: Tensor, cache: TextCache, memory: ProjectedMemory
+    ) -> Tensor:
+        """Reads the whole prefix again for one more token a row; the cache holds tokens alone."""
+        del positions  # of captions, which start from nothing and do not pad
+        heard = cache.widen(tokens.shape[1]).squeeze(1)
+        newest = tokens[:, None, :, None]
+        written = cache.extend(0, KeyValues(newest, newest)).keys.flatten(1)
+        prefix = written.unsqueeze(1).expand_as(heard)[heard].view(-1, cache.length)
         hidden = self._read(prefix, memory.key_values[0].keys, memory.mask.flatten(1))[:, -1]
-        return hidden.unflatten(0, tokens.shape), [Prefix(prefix)]
+        return hidden.unflatten(0, tokens.shape)
 
     def _read(self, rows: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
         repeats = len(rows) // len(memory)

@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 from vlm.errors import InputError
 from vlm.models.attention import KeyValues, MultiHeadAttention, attention, attention_weights
+from vlm.models.packing import Packing
 
 B, H, L, N, WIDTH, MEMORY_WIDTH = 2, 3, 5, 7, 39, 11
 
@@ -150,15 +151,28 @@ def test_permuting_regions_permutes_maps_and_leaves_outputs():
     assert_close(ours(queries, permuted, mask[..., order]), ours(queries, plain, mask))
 
 
-def test_key_values_append_and_select():
+def test_key_values_are_of_rows():
     ours = fresh(memory_width=MEMORY_WIDTH)
     memory = random(B, N, MEMORY_WIDTH)
     whole = ours.project(memory)
     assert whole.keys.shape == whole.values.shape == (B, H, N, WIDTH // H)
-    parts = ours.project(memory[:, :4]).append(ours.project(memory[:, 4:]))
-    assert_close(parts, whole)
     rows = torch.tensor([1, 0, 1])
     assert_close(whole.select(rows), KeyValues(whole.keys[rows], whole.values[rows]))
+
+
+def test_packed_queries_find_what_each_finds_alone():
+    ours = fresh(memory_width=MEMORY_WIDTH)
+    real = torch.tensor([[[1, 1, 0], [1, 0, 0]], [[1, 1, 1], [1, 1, 0]]]).bool()
+    packing, texts = Packing.of(real), random(2, 2, 3, WIDTH)
+    key_values = ours.project(random(2, N, MEMORY_WIDTH, seed=1))
+    mask = (torch.arange(N) < torch.tensor([[N], [N - 2]]))[:, None, None, :]
+    rows = texts.flatten(1, 2)
+    packed = packing.pack(texts)
+    found = ours(packed, key_values, mask, packing)
+    assert_close(found, ours(rows, key_values, mask).view_as(texts)[real])
+    weights = packing.collect(ours.weights(packed, key_values, mask, packing).transpose(1, 2))
+    expected = ours.weights(rows, key_values, mask).transpose(1, 2).unflatten(1, (2, 3))
+    assert_close(weights, expected[real])
 
 
 def test_heads_that_do_not_divide_the_width_are_refused():

@@ -1,5 +1,7 @@
 """Layers against torch's, and texts that go on from a prefix against one whole sequence."""
 
+from functools import partial
+
 import pytest
 import tiny
 import torch
@@ -7,7 +9,7 @@ from tiny import HEADS, WIDTH, B, C, L, N
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from vlm.models.attention import KeyValues, MultiHeadAttention
+from vlm.models.attention import MultiHeadAttention
 from vlm.models.blocks import (
     CrossAttention,
     DecoderBlock,
@@ -16,6 +18,7 @@ from vlm.models.blocks import (
     SelfAttention,
     start_small,
 )
+from vlm.models.cache import TextCache
 
 Q, A, T = 4, 3, 6  # prefixes, texts that go on from each, their tokens
 
@@ -94,12 +97,12 @@ def test_steps_are_the_whole_sequence(masked):
     hidden[1, :, 0] = masked
     looked_at = ~hidden.view(B * C, 1, 1, L)
     expected = branch(sequences, causal(L) & looked_at | torch.eye(L, dtype=torch.bool))
-    past: KeyValues | None = None
+    cache = TextCache(torch.ones(B * C, 0, dtype=torch.bool))
     for place in range(L):
-        mask = looked_at[..., : place + 1] if masked and place else None
-        newest = sequences[:, place].view(B, C, WIDTH)
-        found, past = branch.step(newest, past, mask)
-        assert_close(found, expected[:, place].view(B, C, WIDTH))
+        heard = cache.widen(1)
+        mask = looked_at[..., : place + 1] if masked and place else heard
+        found = branch.step(sequences[:, [place]], partial(cache.extend, 0), mask)
+        assert_close(found, expected[:, [place]])
 
 
 def test_an_encoder_block_is_that_of_torch_forward_and_backward():
@@ -160,7 +163,7 @@ def test_dropout_takes_what_branches_add_and_never_what_they_were_given():
     regions = cross_attention.attention.project(tiny.random(Q, N, WIDTH))
     several = tiny.random(Q, A, T, WIDTH)
     assert torch.equal(kept, text)
-    assert torch.equal(self_attention.step(text, None, None)[0], text)
+    assert torch.equal(self_attention.step(text, lambda own: own, None), text)
     assert torch.equal(self_attention.follow(several, own, real), several)
     assert torch.equal(cross_attention(text, regions, torch.ones(1, N, dtype=torch.bool)), text)
     assert torch.equal(FeedForward(WIDTH, dropout=almost_all)(text), text)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.testing import assert_close
 
+from vlm.models.cache import TextCache
 from vlm.models.decoder import TextDecoder
 from vlm.models.encoder import Memory
 from vlm.models.writing import WritingState
@@ -71,14 +72,14 @@ def read_by_torch(ours: TextDecoder, theirs: nn.Module, tokens: Tensor, memory: 
 
 
 def stepped(decoder: TextDecoder, tokens: Tensor, memory: Memory) -> Tensor:
-    """Hidden states by cached steps; at the first, as in decoding, all sequences are one."""
-    projected, past, found = decoder.project(memory), None, []
+    """Hidden states by cached steps, the sequences of an image being its rows."""
+    projected, found = decoder.project(memory), []
+    cache = TextCache(torch.ones(len(tokens), 0, dtype=torch.bool))
     for position in range(tokens.shape[-1]):
-        hidden, past = decoder.step(
+        hidden = decoder.step(
             tokens[..., position],
             positions=torch.full(tokens.shape[:2], position),
-            past=past,
-            past_mask=None,
+            cache=cache,
             memory=projected,
         )
         found.append(hidden)
@@ -248,14 +249,14 @@ def test_replayed_weights_times_values_are_what_cross_attention_found(both_ways,
     for index, block in enumerate(decoder.blocks):
         heads = torch.einsum("bclhn,bhnd->bclhd", weights[index], values[index])
         output = block.cross_attention.attention.output(heads.flatten(3))
-        assert_close(output.flatten(1, 2), found[index])
+        assert_close(output.flatten(0, 2), found[index])  # nothing pads
 
 
 def test_where_padded_questions_look_is_where_each_looks_alone():
     decoder, memory = tiny.decoder(text_layers=1), tiny.memory()
     tokens, real = tiny.asked()
     weights = decoder.reading_weights(tokens, memory, real=real)
-    assert_close(weights.sum(-1), torch.ones(LAYERS, B, C, L, HEADS))
+    assert_close(weights.sum(-1), real.float()[None, ..., None].expand(LAYERS, -1, -1, -1, HEADS))
     for image, place in real.any(dim=-1).nonzero().tolist():
         one = Memory(*(field[[image]] for field in memory))
         question = tokens[image, place][real[image, place]].view(1, 1, -1)

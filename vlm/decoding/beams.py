@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from math import inf
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from vlm.decoding.masks import forbid_repetition, forbid_special
+from vlm.decoding.search import Rows, Search, run
 from vlm.decoding.strategy import Decoded, DecodingState, SpecialTokens, Strategy, require, take
 
 
@@ -53,35 +53,55 @@ class BeamSearch(Strategy):
         self, state: DecodingState, *, batch: int, special: SpecialTokens, device: torch.device
     ) -> Decoded:
         """Decode the ``beams`` best sequences an image."""
-        tokens = torch.full((batch, 1), special.start, device=device)
-        rows = _Rows.empty((batch, 1, self.max_length), score=0.0, device=device)
-        finished = _Rows.empty((batch, self.beams, self.max_length), score=-inf, device=device)
-        done = torch.zeros(batch, 1, dtype=torch.bool, device=device)
-        for position in range(self.max_length):
-            last = position + 1 == self.max_length
-            divisor = (position + 1) ** self.length_penalty
-            best, parents = self._continue(rows, state.step(tokens), position, special)
-            ended = (best.tokens[..., position] == special.end) | last
-            finished = self._finish(finished, best, ended & ~done, divisor)
-            alive = best.scores.masked_fill(ended, -inf)
-            scores, chosen = alive.topk(min(self.beams, alive.shape[1]))
-            done = done | (scores[:, :1] / divisor <= finished.scores[:, -1:])
-            if last or done.all():
-                break
-            state.reorder(take(parents, chosen))
-            rows = best.take(chosen)._replace(scores=scores)
-            tokens = rows.tokens[..., position]
-        return finished.decoded(special.pad)
+        search = _Search(self, special, batch=batch, device=device)
+        start = torch.full((batch, 1), special.start, device=device)
+        return run(search, state, start, max_length=self.max_length).decoded(special.pad)
 
-    def _continue(
-        self, rows: "_Rows", log_probabilities: Tensor, position: int, special: SpecialTokens
-    ) -> tuple["_Rows", Tensor]:
+
+class _Search(Search):
+    """Beams at work: rows that go on, and the best of those that have ended."""
+
+    def __init__(
+        self, options: BeamSearch, special: SpecialTokens, *, batch: int, device: torch.device
+    ) -> None:
+        length = options.max_length
+        self.rows = Rows.empty((batch, 1, length), score=0.0, device=device)
+        self.parents = None
+        self.done = torch.zeros(batch, dtype=torch.bool, device=device)
+        self._finished = Rows.empty((batch, options.beams, length), score=-inf, device=device)
+        self._options = options
+        self._special = special
+
+    def advance(self, log_probabilities: Tensor, position: int) -> None:
+        options = self._options
+        divisor = (position + 1) ** options.length_penalty
+        best, parents = self._continue(log_probabilities, position)
+        ended = best.tokens[..., position] == self._special.end
+        if position + 1 == options.max_length:
+            ended = torch.ones_like(ended)
+        self._finish(best, ended & ~self.done.unsqueeze(1), divisor)
+        alive = best.scores.masked_fill(ended, -inf)
+        scores, chosen = alive.topk(min(options.beams, alive.shape[1]))
+        self.done = self.done | (scores[:, 0] / divisor <= self._finished.scores[:, -1])
+        self.rows = best.take(chosen)._replace(scores=scores)
+        self.parents = take(parents, chosen)
+
+    def found(self) -> Rows:
+        return self._finished
+
+    def keep(self, images: Tensor) -> None:
+        self.rows, self._finished = self.rows.of(images), self._finished.of(images)
+        self.done = self.done[images]
+        self.parents = None if self.parents is None else self.parents[images]
+
+    def _continue(self, log_probabilities: Tensor, position: int) -> tuple[Rows, Tensor]:
         """The best 2K continuations (fewer if no more exist) and the rows they continue."""
-        scores = log_probabilities.detach() + rows.scores.unsqueeze(-1)
-        forbid_special(scores, special, end=position < self.min_length)
-        if self.no_repeat_ngram:
-            forbid_repetition(scores, rows.tokens[..., :position], self.no_repeat_ngram)
-        scores, index = scores.flatten(1).topk(min(2 * self.beams, scores[0].numel()))
+        rows, options = self.rows, self._options
+        scores = log_probabilities + rows.scores.unsqueeze(-1)
+        forbid_special(scores, self._special, end=position < options.min_length)
+        if options.no_repeat_ngram:
+            forbid_repetition(scores, rows.tokens[..., :position], options.no_repeat_ngram)
+        scores, index = scores.flatten(1).topk(min(2 * options.beams, scores[0].numel()))
         vocabulary = log_probabilities.shape[-1]
         parents = index // vocabulary
         best = rows.take(parents)._replace(scores=scores)
@@ -89,41 +109,10 @@ class BeamSearch(Strategy):
         best.log_probabilities[..., position] = take(log_probabilities.flatten(1), index)
         return best, parents
 
-    def _finish(self, finished: "_Rows", best: "_Rows", ended: Tensor, divisor: float) -> "_Rows":
-        """The best K of those finished before and those that end now among the first K."""
+    def _finish(self, best: Rows, ended: Tensor, divisor: float) -> None:
+        """Keeps the best K of those finished before and those that end now among the first K."""
         best = best._replace(scores=(best.scores / divisor).masked_fill(~ended, -inf))
-        pairs = zip(finished, best, strict=True)
-        pool = _Rows(*(torch.cat([old, new[:, : self.beams]], dim=1) for old, new in pairs))
-        return pool.take(pool.scores.topk(self.beams).indices)
-
-
-class _Rows(NamedTuple):
-    """M sequences for each image of a beam search; tokens not chosen yet are -1."""
-
-    scores: Tensor  # (B, M) sum of log-probabilities, or what a finished sequence scores
-    tokens: Tensor  # (B, M, max_length)
-    log_probabilities: Tensor  # (B, M, max_length)
-
-    @classmethod
-    def empty(cls, shape: tuple[int, int, int], *, score: float, device: torch.device) -> "_Rows":
-        return cls(
-            scores=torch.full(shape[:2], score, device=device),
-            tokens=torch.full(shape, -1, device=device),
-            log_probabilities=torch.zeros(shape, device=device),
-        )
-
-    def take(self, index: Tensor) -> "_Rows":
-        return _Rows(*(take(field, index) for field in self))
-
-    def decoded(self, pad: int) -> Decoded:
-        """Cut to the longest, pads in place of -1, nothing in sequences that score -inf."""
-        missing = (self.scores == -inf).unsqueeze(-1)
-        tokens = self.tokens.masked_fill(missing, -1)
-        lengths = (tokens >= 0).sum(-1)
-        longest = int(lengths.max())
-        return Decoded(
-            tokens=tokens.masked_fill(tokens < 0, pad)[..., :longest],
-            lengths=lengths,
-            log_probabilities=self.log_probabilities.masked_fill(missing, 0)[..., :longest],
-            scores=self.scores,
-        )
+        beams = self._options.beams
+        pairs = zip(self._finished, best, strict=True)
+        pool = Rows(*(torch.cat([old, new[:, :beams]], dim=1) for old, new in pairs))
+        self._finished = pool.take(pool.scores.topk(beams).indices)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from vlm.decoding.masks import forbid_special
-from vlm.decoding.strategy import Decoded, DecodingState, SpecialTokens, Strategy, require, take
+from vlm.decoding.search import Rows, Search, run
+from vlm.decoding.strategy import Decoded, DecodingState, SpecialTokens, Strategy, require
 
 
 @dataclass(frozen=True)
@@ -36,19 +37,21 @@ class Greedy(Strategy):
     ) -> Decoded:
         """Decode one sequence an image."""
 
-        def most_probable(scores: Tensor, position: int) -> Tensor:
+        def most_probable(scores: Tensor, position: int, _images: Tensor) -> Tensor:
             forbid_special(scores, special, end=position < self.min_length)
             return scores.argmax(-1)
 
+        search = _Search(most_probable, special, (batch, 1, self.max_length), device=device)
         start = torch.full((batch, 1), special.start, device=device)
-        return _extend(state, most_probable, start, max_length=self.max_length, special=special)
+        return run(search, state, start, max_length=self.max_length).decoded(special.pad)
 
 
 @dataclass(frozen=True)
 class Sampling(Strategy):
     """Tokens drawn from the model's distribution: sequences scored, and sorted, by their sum.
 
-    Start and pad are never drawn. The nucleus (``top_p``) is that of Holtzman et al. (2020).
+    Start, pad and unknown are never drawn. The nucleus (``top_p``) is that of Holtzman et al.
+    (2020).
 
     Attributes:
         samples: independent sequences an image, at least 1.
@@ -59,6 +62,9 @@ class Sampling(Strategy):
         max_length: most tokens, end included, at least 1.
         seed: makes every call draw the same numbers, as evaluation wants; with None they come
             from torch's global generator, as training wants.
+        greedy: whether one row more comes first, that of ``Greedy(min_length=0)``, which is no
+            sample: what is drawn is the same with it and without, and ``samples`` and order do
+            not count it.
 
     Raises:
         InputError: an option is out of its range.
@@ -70,6 +76,7 @@ class Sampling(Strategy):
     top_p: float = 1.0
     max_length: int = 20
     seed: int | None = None
+    greedy: bool = False
 
     def __post_init__(self) -> None:
         require(self, "samples", "of at least 1", holds=self.samples >= 1)
@@ -81,21 +88,89 @@ class Sampling(Strategy):
     def decode(
         self, state: DecodingState, *, batch: int, special: SpecialTokens, device: torch.device
     ) -> Decoded:
-        """Decode ``samples`` sequences an image."""
+        """Decode ``samples`` sequences an image, after the greedy one where it is asked for."""
         generator = None
         if self.seed is not None:
             generator = torch.Generator(device).manual_seed(self.seed)
 
-        def draw(scores: Tensor, _position: int) -> Tensor:
+        def draw(scores: Tensor, _position: int, images: Tensor) -> Tensor:
             forbid_special(scores, special, end=False)
-            scores = _nucleus(_most_probable(scores / self.temperature, self.top_k), self.top_p)
-            rows = scores.softmax(-1).flatten(0, 1)
-            return torch.multinomial(rows, 1, generator=generator).view(batch, -1)
+            best, scores = scores[:, :first].argmax(-1), scores[:, first:] / self.temperature
+            scores = _nucleus(_most_probable(scores, self.top_k), self.top_p)
+            # Numbers for the images that are done too: what the others get hangs on none of them.
+            numbers = torch.rand(batch, self.samples, generator=generator, device=device)
+            return torch.cat([best, _drawn(scores.softmax(-1), numbers[images])], dim=1)
 
-        start = torch.full((batch, self.samples), special.start, device=device)
-        drawn = _extend(state, draw, start, max_length=self.max_length, special=special)
-        order = drawn.scores.argsort(dim=-1, descending=True)
-        return Decoded(*(take(field, order) for field in drawn))
+        first = int(self.greedy)  # of the rows that are drawn
+        shape = (batch, first + self.samples, self.max_length)
+        search = _Search(draw, special, shape, device=device)
+        start = torch.full((batch, 1), special.start, device=device)
+        rows = run(search, state, start, max_length=self.max_length)
+        order = first + rows.scores[:, first:].argsort(dim=-1, descending=True)
+        order = torch.cat([torch.zeros_like(order[:, :first]), order], dim=1)
+        return rows.take(order).decoded(special.pad)
+
+
+class _Search(Search):
+    """Rows at work that are extended and never compared.
+
+    Args:
+        choose: from scores ``(B, R, V)`` of its own, the position and the ``(B,)`` images of the
+            whole batch that they are of, to tokens ``(B, R)``.
+        special: the end that stops a row.
+        shape: ``(B, R, max_length)``.
+        device: of everything.
+    """
+
+    def __init__(
+        self,
+        choose: Callable[[Tensor, int, Tensor], Tensor],
+        special: SpecialTokens,
+        shape: tuple[int, int, int],
+        *,
+        device: torch.device,
+    ) -> None:
+        self.rows = Rows.empty(shape, score=0.0, device=device)
+        self.done = torch.zeros(shape[0], dtype=torch.bool, device=device)
+        self.parents = None
+        self._ended = torch.zeros(shape[:2], dtype=torch.bool, device=device)
+        self._images = torch.arange(shape[0], device=device)
+        self._choose = choose
+        self._special = special
+
+    def advance(self, log_probabilities: Tensor, position: int) -> None:
+        several = self.rows.scores.shape[1]
+        predicted = log_probabilities.expand(-1, several, -1)
+        chosen = self._choose(predicted.clone(), position, self._images)
+        likely = predicted.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
+        self.rows.tokens[..., position] = chosen.masked_fill(self._ended, -1)
+        self.rows.log_probabilities[..., position] = likely.masked_fill(self._ended, 0)
+        self.rows = self.rows._replace(scores=self.rows.log_probabilities.sum(-1))
+        self._ended = self._ended | (chosen == self._special.end)
+        self.done = self._ended.all(dim=1)
+        branching = log_probabilities.shape[1] < several
+        self.parents = torch.zeros_like(chosen) if branching else None
+
+    def found(self) -> Rows:
+        return self.rows
+
+    def keep(self, images: Tensor) -> None:
+        self.rows, self.done = self.rows.of(images), self.done[images]
+        self._ended, self._images = self._ended[images], self._images[images]
+        self.parents = None if self.parents is None else self.parents[images]
+
+
+def _drawn(probabilities: Tensor, numbers: Tensor) -> Tensor:
+    """The tokens ``(B, R)`` that numbers ``(B, R)`` in [0, 1) fall on, laid one after another.
+
+    One number a row, where :func:`torch.multinomial` draws one a token of the vocabulary.
+    """
+    heights = probabilities.cumsum(-1)
+    whole = heights[..., -1:]
+    below = torch.nextafter(whole, torch.zeros_like(whole))
+    return torch.searchsorted(
+        heights, torch.minimum(numbers.unsqueeze(-1) * whole, below), right=True
+    ).squeeze(-1)
 
 
 def _most_probable(scores: Tensor, k: int) -> Tensor:
@@ -112,42 +187,3 @@ def _nucleus(scores: Tensor, p: float) -> Tensor:
     probabilities, order = scores.softmax(-1).sort(dim=-1, descending=True)
     reached = probabilities.cumsum(-1) - probabilities >= p  # before the token itself
     return scores.masked_fill(reached.gather(-1, order.argsort(-1)), -inf)
-
-
-def _extend(
-    state: DecodingState,
-    choose: Callable[[Tensor, int], Tensor],
-    start: Tensor,
-    *,
-    max_length: int,
-    special: SpecialTokens,
-) -> Decoded:
-    """Extend rows until all have ended.
-
-    Args:
-        state: fresh.
-        choose: from scores ``(B, R, V)`` of its own and the position to tokens ``(B, R)``.
-        start: ``(B, R)`` start tokens.
-        max_length: most tokens a row.
-        special: the end that stops a row and the pad that follows.
-    """
-    ended = torch.zeros_like(start, dtype=torch.bool)
-    lengths = torch.zeros_like(start)
-    tokens, log_probabilities = [], []
-    newest = start[:, :1]
-    for position in range(max_length):
-        predicted = state.step(newest)
-        if newest.shape != start.shape:
-            predicted = predicted.expand(-1, start.shape[1], -1)
-            state.reorder(torch.zeros_like(start))
-        newest = choose(predicted.detach().clone(), position).masked_fill(ended, special.pad)
-        chosen = predicted.gather(-1, newest.unsqueeze(-1)).squeeze(-1)
-        tokens.append(newest)
-        log_probabilities.append(chosen.masked_fill(ended, 0))
-        lengths = lengths + ~ended
-        ended = ended | (newest == special.end)
-        if ended.all():
-            break
-    log_probabilities = torch.stack(log_probabilities, dim=-1)
-    scores = log_probabilities.detach().sum(-1)
-    return Decoded(torch.stack(tokens, dim=-1), lengths, log_probabilities, scores)

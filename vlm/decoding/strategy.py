@@ -50,10 +50,22 @@ class DecodingState(Protocol):
         """
         ...
 
+    def keep(self, wanted: Tensor) -> Tensor:
+        """Leave out what is not wanted any more, or some of it, if that saves work.
+
+        Args:
+            wanted: ``(B,)`` boolean.
+
+        Returns:
+            ``(B,)``, True for the images that there are from now on; all that are wanted are.
+        """
+        ...
+
 
 class Decoded(NamedTuple):
     """R sequences for each of B images, best first; L is the length of the longest.
 
+    Nothing carries gradients: training reads sequences once more, teacher-forced.
     Where fewer than R sequences exist (tiny vocabularies, everything forbidden) the missing
     ones come last, with length 0 and score -inf.
 
@@ -62,9 +74,8 @@ class Decoded(NamedTuple):
             reached, then ``pad``.
         lengths: ``(B, R)`` long, number of tokens, end included.
         log_probabilities: ``(B, R, L)`` of each token under the model itself, whatever was
-            forbidden and at temperature 1; 0 where padded. They carry gradients where the
-            state's do.
-        scores: ``(B, R)`` what the strategy ranks by; no gradients.
+            forbidden and at temperature 1; 0 where padded.
+        scores: ``(B, R)`` what the strategy ranks by.
     """
 
     tokens: Tensor

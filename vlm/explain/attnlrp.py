@@ -62,10 +62,10 @@ def _rule_of(module: nn.Module) -> Hook | None:
 def _attention(module: MultiHeadAttention, arguments: tuple[Any, ...], output: Tensor) -> Tensor:
     """Both products give each of their factors half."""
     del output
-    asking, (keys, values), mask = cast(tuple[Tensor, KeyValues, Tensor | None], arguments)
+    asking, (keys, values), mask = cast(tuple[Tensor, KeyValues, Tensor | None], arguments[:3])
     queries = module.query(asking).unflatten(-1, (module.heads, -1)).transpose(1, 2)
     weights = attention_weights(_half(queries), _half(keys), mask)
-    return module.output((_half(weights) @ _half(values)).transpose(1, 2).flatten(2))
+    return module.gather(_half(weights) @ _half(values))
 
 
 def _norm(module: nn.LayerNorm, arguments: tuple[Any, ...], output: Tensor) -> Tensor:

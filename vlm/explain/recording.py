@@ -67,6 +67,6 @@ def _keeping(place: list[Tensor]) -> Callable[..., Tensor]:
         if torch.is_grad_enabled() and not weights.requires_grad:
             weights.requires_grad_()
         place.append(weights)
-        return module.output((weights @ key_values.values).transpose(1, 2).flatten(2))
+        return module.gather(weights @ key_values.values, *arguments[3:])
 
     return hook

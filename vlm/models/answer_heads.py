@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vlm.models.cross_entropy import linear_cross_entropy
 from vlm.models.decoder import TextDecoder
 from vlm.models.encoder import Memory
 
@@ -182,11 +183,10 @@ class AnswerWriter(AnswerHead):
         shares = right / right.sum(dim=-1, keepdim=True).clamp(min=1e-12)
         prefix = decoder.begin(questions, memory, real=real)
         hidden = decoder.follow(tokens[..., :-1].clamp(min=0), prefix)
-        logits = decoder.logits(hidden[counted]).float()
-        losses = functional.cross_entropy(logits, targets_of[counted], reduction="none")
-        weights = shares.unsqueeze(-1).expand_as(counted)[counted]
         taught = (right > 0).any(dim=-1).sum().clamp(min=1)
-        return (weights * losses).sum() / taught
+        weights = (shares / taught).unsqueeze(-1).expand_as(counted)[counted]
+        words = decoder.token_embedding.weight
+        return linear_cross_entropy(hidden[counted], words, targets_of[counted], weights)
 
 
 def soft_answer_loss(logits: Tensor, targets: Tensor, there: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vlm.errors import InputError
+from vlm.models.packing import Packing
 
 
 def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -62,13 +63,6 @@ class KeyValues(NamedTuple):
     keys: Tensor
     values: Tensor
 
-    def append(self, later: "KeyValues") -> "KeyValues":
-        """These, followed along ``N`` by later ones of the same rows."""
-        return KeyValues(
-            torch.cat([self.keys, later.keys], dim=2),
-            torch.cat([self.values, later.values], dim=2),
-        )
-
     def select(self, rows: Tensor) -> "KeyValues":
         """The given rows of the batch, ``rows`` being ``(B',)`` indices."""
         return KeyValues(self.keys.index_select(0, rows), self.values.index_select(0, rows))
@@ -100,30 +94,52 @@ class MultiHeadAttention(nn.Module):
         self.key_value = nn.Linear(memory_width or width, 2 * width)
         self.output = nn.Linear(width, width)
 
-    def project(self, memory: Tensor) -> KeyValues:
-        """Keys and values of a memory ``(B, N, memory_width)``."""
-        keys, values = self.key_value(memory).chunk(2, dim=-1)
+    def project(self, memory: Tensor, packing: Packing | None = None) -> KeyValues:
+        """Keys and values of a memory ``(B, N, memory_width)``, or of packed tokens as rows."""
+        projected = self.key_value(memory)
+        if packing is not None:
+            projected = packing.spread(projected)
+        keys, values = projected.chunk(2, dim=-1)
         return KeyValues(self._split(keys), self._split(values))
 
-    def forward(self, queries: Tensor, key_values: KeyValues, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        queries: Tensor,
+        key_values: KeyValues,
+        mask: Tensor | None = None,
+        packing: Packing | None = None,
+    ) -> Tensor:
         """What the queries find in the memory.
 
         Args:
             queries: ``(B, L, D)``.
             key_values: of the memory, from :meth:`project`.
             mask: boolean, broadcastable to ``(B, H, L, N)``; True where a query may look.
+            packing: where it is given, queries are ``(T, D)`` tokens, and ``L`` of the mask is
+                the ``P`` places of its rows.
 
         Returns:
-            ``(B, L, D)``.
+            as the queries, ``(B, L, D)`` or ``(T, D)``.
         """
         attended = functional.scaled_dot_product_attention(
-            self._split(self.query(queries)), key_values.keys, key_values.values, attn_mask=mask
+            self._asked(queries, packing), key_values.keys, key_values.values, attn_mask=mask
         )
-        return self.output(attended.transpose(1, 2).flatten(2))
+        return self.gather(attended, packing)
 
-    def weights(self, queries: Tensor, key_values: KeyValues, mask: Tensor | None = None) -> Tensor:
+    def weights(
+        self,
+        queries: Tensor,
+        key_values: KeyValues,
+        mask: Tensor | None = None,
+        packing: Packing | None = None,
+    ) -> Tensor:
         """Where the queries look: ``(B, H, L, N)``, each row summing to 1."""
-        return attention_weights(self._split(self.query(queries)), key_values.keys, mask)
+        return attention_weights(self._asked(queries, packing), key_values.keys, mask)
+
+    def gather(self, attended: Tensor, packing: Packing | None = None) -> Tensor:
+        """What all heads found, ``(B, H, L, d)``, as the queries came: ``(B, L, D)``."""
+        found = attended.transpose(1, 2).flatten(2)
+        return self.output(found if packing is None else packing.collect(found))
 
     def follow(self, texts: Tensor, prefix: KeyValues, real: Tensor) -> Tensor:
         """Causal self-attention of texts that go on from a prefix, which ``A`` of them share.
@@ -155,6 +171,11 @@ class MultiHeadAttention(nn.Module):
         found = found.unflatten(2, (several, length)).transpose(1, 2)
         found = found + (on_own.flatten(0, 1) @ own.values).unflatten(0, (-1, several))
         return self.output(found.transpose(2, 3).flatten(3))
+
+    def _asked(self, queries: Tensor, packing: Packing | None) -> Tensor:
+        """Queries as the heads see them, ``(B, H, L, d)``."""
+        asked = self.query(queries)
+        return self._split(asked if packing is None else packing.spread(asked))
 
     def _split(self, sequence: Tensor) -> Tensor:
         """``(B, L, D)`` into heads, ``(B, H, L, d)``."""

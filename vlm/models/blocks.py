@@ -1,13 +1,16 @@
 """Transformer layers, branch by branch: a sequence among itself, a text over a memory, a thought.
 
-Every branch is pre-norm and adds what it finds to what it was given.
+Every branch is pre-norm and adds what it finds to what it was given. With a packing, a sequence
+``(B, L, D)`` is given as the tokens ``(T, D)`` of its batch, and masks are those of its rows.
 """
 
+from collections.abc import Callable
 from typing import cast
 
 from torch import Tensor, nn
 
 from vlm.models.attention import KeyValues, MultiHeadAttention
+from vlm.models.packing import Packing
 
 
 class AttentionBranch(nn.Module):
@@ -29,36 +32,40 @@ class AttentionBranch(nn.Module):
 class SelfAttention(AttentionBranch):
     """The branch in which a sequence looks at itself."""
 
-    def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, sequence: Tensor, mask: Tensor, packing: Packing | None = None) -> Tensor:
         """``(B, L, D)`` to the same; ``mask`` broadcasts to ``(B, H, L, L)``."""
-        return self.remember(sequence, mask)[0]
+        return self.remember(sequence, mask, packing)[0]
 
-    def remember(self, sequence: Tensor, mask: Tensor) -> tuple[Tensor, KeyValues]:
+    def remember(
+        self, sequence: Tensor, mask: Tensor, packing: Packing | None = None
+    ) -> tuple[Tensor, KeyValues]:
         """The same, and the keys and values for whoever goes on from the sequence."""
         normed = self.norm(sequence)
-        key_values = self.attention.project(normed)
-        return sequence + self.dropout(self.attention(normed, key_values, mask)), key_values
+        key_values = self.attention.project(normed, packing)
+        found = self.attention(normed, key_values, mask, packing)
+        return sequence + self.dropout(found), key_values
 
     def step(
-        self, newest: Tensor, past: KeyValues | None, mask: Tensor | None
-    ) -> tuple[Tensor, KeyValues]:
-        """One new token a sequence.
+        self,
+        newest: Tensor,
+        remember: Callable[[KeyValues], KeyValues],
+        mask: Tensor | None,
+    ) -> Tensor:
+        """One new token in each of ``K`` rows that go on from a sequence.
 
         Args:
-            newest: ``(B, K, D)``, the newest token of each of ``K`` sequences.
-            past: keys and values of the tokens before, ``(B * K, H, L, d)``; None if there
-                are none.
-            mask: broadcastable to ``(B * K, H, 1, L + 1)``; None where all are looked at.
+            newest: ``(Q, K, D)``.
+            remember: takes in the keys and values of the newest tokens, ``(Q, H, K, d)``, and
+                gives those of all tokens of all rows, ``(Q, H, S, d)``.
+            mask: broadcastable to ``(Q, H, K, S)``, True for what a row goes on from and for
+                its newest token; None where that is all.
 
         Returns:
-            ``(B, K, D)``, and the keys and values of all tokens.
+            ``(Q, K, D)``.
         """
-        normed = self.norm(newest).flatten(0, 1).unsqueeze(1)
-        present = self.attention.project(normed)
-        if past is not None:
-            present = past.append(present)
-        found = self.attention(normed, present, mask)
-        return newest + self.dropout(found).view_as(newest), present
+        normed = self.norm(newest)
+        written = remember(self.attention.project(normed))
+        return newest + self.dropout(self.attention(normed, written, mask))
 
     def follow(self, texts: Tensor, prefix: KeyValues, real: Tensor) -> Tensor:
         """Texts that go on from one prefix each ``A`` at a time, causally.
@@ -75,13 +82,17 @@ class SelfAttention(AttentionBranch):
 class CrossAttention(AttentionBranch):
     """The branch in which a text looks at a memory of its width."""
 
-    def forward(self, text: Tensor, memory: KeyValues, mask: Tensor) -> Tensor:
-        """``(B, P, D)`` to the same; ``mask`` broadcasts to ``(B, H, P, N)``."""
-        return text + self.dropout(self.attention(self.norm(text), memory, mask))
+    def forward(
+        self, text: Tensor, memory: KeyValues, mask: Tensor, packing: Packing | None = None
+    ) -> Tensor:
+        """``(B, L, D)`` to the same; ``mask`` broadcasts to ``(B, H, L, N)``."""
+        return text + self.dropout(self.attention(self.norm(text), memory, mask, packing))
 
-    def weights(self, text: Tensor, memory: KeyValues, mask: Tensor) -> Tensor:
-        """Where the text looks in the memory: ``(B, H, P, N)``, rows summing to 1."""
-        return self.attention.weights(self.norm(text), memory, mask)
+    def weights(
+        self, text: Tensor, memory: KeyValues, mask: Tensor, packing: Packing | None = None
+    ) -> Tensor:
+        """Where the text looks in the memory: ``(B, H, L, N)``, rows summing to 1."""
+        return self.attention.weights(self.norm(text), memory, mask, packing)
 
 
 class FeedForward(nn.Module):
@@ -119,9 +130,9 @@ class EncoderBlock(nn.Module):
         self.self_attention = SelfAttention(width, heads, dropout=dropout)
         self.feed_forward = FeedForward(width, dropout=dropout)
 
-    def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, sequence: Tensor, mask: Tensor, packing: Packing | None = None) -> Tensor:
         """``(B, L, D)`` to the same; ``mask`` broadcasts to ``(B, H, L, L)``."""
-        return self.feed_forward(self.self_attention(sequence, mask))
+        return self.feed_forward(self.self_attention(sequence, mask, packing))
 
 
 class DecoderBlock(nn.Module):

@@ -8,6 +8,7 @@ image are laid one after another along the query axis, their padding left out, s
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple, cast
 
 import torch
@@ -16,6 +17,7 @@ from torch.nn import functional
 
 from vlm.models.attention import KeyValues
 from vlm.models.blocks import DecoderBlock, EncoderBlock, start_small
+from vlm.models.cache import TextCache
 from vlm.models.encoder import Memory
 from vlm.models.packing import Packing
 
@@ -30,6 +32,11 @@ class ProjectedMemory(NamedTuple):
 
     key_values: list[KeyValues]
     mask: Tensor
+
+    def select(self, images: Tensor) -> "ProjectedMemory":
+        """The memory of some images, ``(B',)`` indices."""
+        kept = [each.select(images) for each in self.key_values]
+        return ProjectedMemory(kept, self.mask.index_select(0, images))
 
 
 class Prefix(NamedTuple):
@@ -183,42 +190,30 @@ class TextDecoder(nn.Module):
         return self.output_norm(text).view(*tokens.shape, self.width)
 
     def step(
-        self,
-        tokens: Tensor,
-        *,
-        positions: Tensor,
-        past: list[KeyValues] | None,
-        past_mask: Tensor | None,
-        memory: ProjectedMemory,
-    ) -> tuple[Tensor, list[KeyValues]]:
-        """Reads one more token of every sequence.
+        self, tokens: Tensor, *, positions: Tensor, cache: TextCache, memory: ProjectedMemory
+    ) -> Tensor:
+        """Reads one more token in each of ``K`` rows of every sequence.
 
         Args:
-            tokens: ``(B, K)``, the newest token of each sequence.
-            positions: ``(B, K)`` of those tokens; a start token's is 0 where nothing was read.
-            past: keys and values of the tokens before, from the call before; None if there
-                are none.
-            past_mask: ``(B * K, L + 1)``, True for the tokens to look at, the newest
-                included; None where all are.
-            memory: from :meth:`project`.
+            tokens: ``(Q, K)``, the newest token of each row.
+            positions: ``(Q, K)`` of those tokens; a start token's is 0 where nothing was read.
+            cache: of what the ``Q`` sequences and their rows hold so far; takes these in.
+            memory: of ``B`` images, from :meth:`project`; ``Q`` is a multiple of ``B``.
 
         Returns:
-            ``(B, K, D)``, and the keys and values of all tokens read so far.
+            ``(Q, K, D)``.
         """
-        self._require_positions(1 if past is None else past[0].keys.shape[2] + 1)
+        heard = cache.widen(tokens.shape[1])
+        self._require_positions(cache.length)
         text = self._embed(tokens, positions)
-        presents: list[KeyValues] = []
-        own = None if past_mask is None else past_mask[:, None, None, :]
-        before = iter(past or [None] * (self.text_layers + self.layers))
-        for block in self.text_blocks:
-            text, present = block.self_attention.step(text, next(before), own)
+        for layer, block in enumerate((*self.text_blocks, *self.blocks)):
+            text = block.self_attention.step(text, partial(cache.extend, layer), heard)
+            if isinstance(block, DecoderBlock):
+                looks = memory.key_values[layer - self.text_layers]
+                asking = text.view(len(memory.mask), -1, self.width)
+                text = block.cross_attention(asking, looks, memory.mask).view_as(text)
             text = block.feed_forward(text)
-            presents.append(present)
-        for block, key_values in zip(self.blocks, memory.key_values, strict=True):
-            text, present = block.self_attention.step(text, next(before), own)
-            text = block.feed_forward(block.cross_attention(text, key_values, memory.mask))
-            presents.append(present)
-        return self.output_norm(text), presents
+        return self.output_norm(text)
 
     def cross_weights(self, tokens: Tensor, memory: Memory) -> Tensor:
         """Where every token of a text looked: a teacher-forced replay that keeps the weights.
@@ -261,12 +256,13 @@ class TextDecoder(nn.Module):
         text = self._embed(packing.pack(tokens), packing.positions)
         past = []
         for block in self.text_blocks:
-            text, own = block.self_attention.remember(text, mask)
+            text, own = block.self_attention.remember(text, mask, packing)
             text = block.feed_forward(text)
             past.append(own)
-        for block, key_values in zip(self.blocks, memory.key_values, strict=True):
-            text, own = block.self_attention.remember(text, mask)
-            text = block.feed_forward(block.cross_attention(text, key_values, memory.mask))
+        for block, looks in zip(self.blocks, memory.key_values, strict=True):
+            text, own = block.self_attention.remember(text, mask, packing)
+            text = block.cross_attention(text, looks, memory.mask, packing)
+            text = block.feed_forward(text)
             past.append(own)
         return packing.unpack(self.output_norm(text)), past
 
@@ -275,13 +271,14 @@ class TextDecoder(nn.Module):
         self._require_positions(tokens.shape[-1])
         text = self._embed(packing.pack(tokens), packing.positions)
         for block in self.text_blocks:
-            text = block(text, mask)
+            text = block(text, mask, packing)
         projected, weights = self.project(memory), []
-        for block, key_values in zip(self.blocks, projected.key_values, strict=True):
-            text = block.self_attention(text, mask)
-            looks = block.cross_attention.weights(text, key_values, projected.mask)
-            weights.append(packing.unpack(looks.transpose(1, 2)))
-            text = block.feed_forward(block.cross_attention(text, key_values, projected.mask))
+        for block, looks in zip(self.blocks, projected.key_values, strict=True):
+            text = block.self_attention(text, mask, packing)
+            seen = block.cross_attention.weights(text, looks, projected.mask, packing)
+            weights.append(packing.unpack(packing.collect(seen.transpose(1, 2))))
+            text = block.cross_attention(text, looks, projected.mask, packing)
+            text = block.feed_forward(text)
         return torch.stack(weights)
 
     def _embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
@@ -295,5 +292,5 @@ class TextDecoder(nn.Module):
 
 def _apart(packing: Packing, own: KeyValues) -> KeyValues:
     """Keys and values of packed rows, ``(B, H, P, d)``, as ``(B * C, H, L, d)``."""
-    rows = (packing.unpack(part.transpose(1, 2)) for part in own)
+    rows = (packing.unpack(packing.collect(part.transpose(1, 2))) for part in own)
     return KeyValues(*(part.flatten(0, 1).transpose(1, 2) for part in rows))

@@ -1,4 +1,4 @@
-"""Packing: an image's sequences one after another in one row, their padding left out."""
+"""Packing: the real tokens of a batch one after another, and back to a row an image to attend."""
 
 from typing import NamedTuple
 
@@ -7,61 +7,77 @@ from torch import Tensor
 
 
 class Packing(NamedTuple):
-    """Where the positions of ``(B, C, L)`` sequences lie in rows ``(B, P)``.
+    """Where the ``T`` real positions of ``(B, C, L)`` sequences lie.
 
-    ``P`` is the most real positions that an image has, ``C * L`` at most; rows of images
-    with fewer go on with padding.
+    Most of a transformer treats every token by itself and sees ``(T, ...)``, without any padding.
+    Attention needs the tokens of an image beside each other: rows ``(B, P, ...)``, ``P`` being
+    the most tokens that an image has.
 
     Attributes:
         shape: ``(B, C, L)``.
-        source: ``(B, P)``, which of its image's ``C * L`` positions a place holds.
-        places: ``(B, C * L)``, the place of each position; 0 for those left out.
-        real: ``(B, C * L)``, True for the positions that were kept.
+        kept: ``(T,)``, which of the ``B * C * L`` positions each token has.
+        places: ``(T,)``, its place among the ``B * P`` of the rows.
+        sequences: ``(B, P)``, which of its image's sequences a place belongs to; -1 for padding.
     """
 
     shape: torch.Size
-    source: Tensor
+    kept: Tensor
     places: Tensor
-    real: Tensor
+    sequences: Tensor
 
     @classmethod
     def of(cls, real: Tensor) -> "Packing":
         """From a mask ``(B, C, L)``, True for the positions to keep."""
-        kept = real.flatten(1)
-        longest = int(kept.sum(dim=1).max())
-        source = kept.int().argsort(dim=1, descending=True, stable=True)[:, :longest]
-        places = (kept.cumsum(dim=1) - 1).masked_fill(~kept, 0)
-        return cls(real.shape, source, places, kept)
+        images, length = real.shape[0], real.shape[2]
+        kept = real.flatten().nonzero().squeeze(1)
+        image, position = kept // real[0].numel(), kept % real[0].numel()
+        counts = real.flatten(1).sum(dim=1)
+        longest = int(counts.max())
+        before = counts.cumsum(dim=0) - counts
+        places = torch.arange(len(kept), device=real.device) - before[image] + image * longest
+        sequences = kept.new_full((images * longest,), -1)
+        sequences[places] = position // length
+        return cls(real.shape, kept, places, sequences.view(images, longest))
 
     @property
     def positions(self) -> Tensor:
-        """``(B, P)``, how many positions of its sequence come before each place."""
-        return self.source % self.shape[-1]
+        """``(T,)``, how many positions of its sequence come before each token."""
+        return self.kept % self.shape[-1]
 
     def causal_mask(self) -> Tensor:
         """``(B, 1, P, P)``, True where a place may look: at its own sequence, up to itself."""
-        earlier = self.source.unsqueeze(2) >= self.source.unsqueeze(1)
+        longest = self.sequences.shape[1]
+        earlier = torch.ones(longest, longest, dtype=torch.bool, device=self.kept.device).tril()
         return (self._same_sequence() & earlier).unsqueeze(1)
 
     def sequence_mask(self) -> Tensor:
-        """``(B, 1, P, P)``, True where a place may look: at all real places of its sequence.
-
-        Places that fill a row up look at themselves alone, so that no row is empty.
-        """
-        real = self.real.gather(1, self.source)
-        itself = torch.eye(real.shape[1], dtype=torch.bool, device=real.device)
-        return (self._same_sequence() & real.unsqueeze(1) | itself).unsqueeze(1)
+        """``(B, 1, P, P)``, True where a place may look: at all places of its sequence."""
+        return self._same_sequence().unsqueeze(1)
 
     def _same_sequence(self) -> Tensor:
-        """``(B, P, P)``, True between places of one sequence."""
-        sequence = self.source // self.shape[-1]
-        return sequence.unsqueeze(2) == sequence.unsqueeze(1)
+        """``(B, P, P)``, True between places of one sequence.
 
-    def pack(self, tokens: Tensor) -> Tensor:
-        """Tokens ``(B, C, L)`` as ``(B, P)``."""
-        return tokens.flatten(1).gather(1, self.source)
+        Padding counts as one more, which looks at itself: attention over nothing is not a number.
+        """
+        return self.sequences.unsqueeze(2) == self.sequences.unsqueeze(1)
 
-    def unpack(self, rows: Tensor) -> Tensor:
-        """Rows ``(B, P, ...)`` as ``(B, C, L, ...)``; without meaning where nothing was kept."""
-        images = torch.arange(len(rows), device=rows.device).unsqueeze(1)
-        return rows[images, self.places].unflatten(1, self.shape[1:])
+    def pack(self, positions: Tensor) -> Tensor:
+        """What positions have, ``(B, C, L, ...)``, as what tokens have, ``(T, ...)``."""
+        return positions.flatten(0, 2).index_select(0, self.kept)
+
+    def unpack(self, tokens: Tensor) -> Tensor:
+        """``(T, ...)`` as ``(B, C, L, ...)``, zero where nothing was kept."""
+        return _put(tokens, self.kept, self.shape.numel()).unflatten(0, self.shape)
+
+    def spread(self, tokens: Tensor) -> Tensor:
+        """``(T, ...)`` as rows ``(B, P, ...)``, zero at their padding."""
+        return _put(tokens, self.places, self.sequences.numel()).unflatten(0, self.sequences.shape)
+
+    def collect(self, rows: Tensor) -> Tensor:
+        """Rows ``(B, P, ...)`` as ``(T, ...)``."""
+        return rows.flatten(0, 1).index_select(0, self.places)
+
+
+def _put(tokens: Tensor, places: Tensor, size: int) -> Tensor:
+    """``(size, ...)``: each token at its place, zeros elsewhere."""
+    return tokens.new_zeros(size, *tokens.shape[1:]).index_copy_(0, places, tokens)

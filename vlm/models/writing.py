@@ -3,15 +3,17 @@
 import torch
 from torch import Tensor
 
+from vlm.models.cache import TextCache
 from vlm.models.decoder import Prefix, ProjectedMemory, TextDecoder
+
+WORTH_COPYING = 0.75  # of the images: if no more are wanted, leaving the others out pays
 
 
 class WritingState:
     """Texts in the making: a :class:`vlm.decoding.DecodingState`.
 
-    The memory is projected once an image and never repeated or reordered; only the
-    short keys and values of the words written so far, and of the question before them,
-    follow their row.
+    The memory is projected once an image and never repeated or reordered, and neither are the
+    keys and values of what was written.
 
     Args:
         decoder: that writes.
@@ -25,12 +27,13 @@ class WritingState:
     ) -> None:
         self._decoder = decoder
         self._memory = memory
-        self._images = len(memory.mask)
-        self._past = None if prefix is None else prefix.past
-        self._past_mask = None if prefix is None else prefix.real.flatten(0, 1)
-        self._lengths = None if prefix is None else prefix.lengths.flatten()
         self._written = 0
-        self._rows = 1
+        if prefix is None:
+            nothing = memory.mask.new_ones(len(memory.mask), 0)
+            self._cache, self._lengths = TextCache(nothing), nothing.sum(dim=1)
+        else:
+            self._cache = TextCache(prefix.real.flatten(0, 1), prefix.past)
+            self._lengths = prefix.lengths.flatten()
 
     @classmethod
     def after(cls, decoder: TextDecoder, prefix: Prefix) -> "WritingState":
@@ -39,32 +42,31 @@ class WritingState:
 
     def step(self, tokens: Tensor) -> Tensor:
         """Newest tokens ``(B, K)`` to log-probabilities of the next, ``(B, K, V)`` float32."""
-        self._rows = tokens.shape[1]
-        positions = torch.full_like(tokens, self._written)
-        if self._lengths is not None:
-            positions = positions + self._lengths.view(tokens.shape)
-        if self._past_mask is not None:
-            newest = self._past_mask.new_ones(len(self._past_mask), 1)
-            self._past_mask = torch.cat([self._past_mask, newest], dim=1)
-        hidden, self._past = self._decoder.step(
-            tokens.reshape(self._images, -1),
-            positions=positions.reshape(self._images, -1),
-            past=self._past,
-            past_mask=self._past_mask,
-            memory=self._memory,
+        positions = (self._lengths + self._written).unsqueeze(1).expand_as(tokens)
+        hidden = self._decoder.step(
+            tokens, positions=positions, cache=self._cache, memory=self._memory
         )
         self._written += 1
-        logits = self._decoder.logits(hidden.view(*tokens.shape, -1))
-        return logits.float().log_softmax(dim=-1)
+        return self._decoder.logits(hidden).float().log_softmax(dim=-1)
 
     def reorder(self, rows: Tensor) -> None:
         """Row ``k`` of image ``b`` goes on from its old row ``rows[b, k]``; ``(B, K')``."""
-        first = torch.arange(len(rows), device=rows.device).unsqueeze(1) * self._rows
-        flat = (first + rows).flatten()
-        if self._past is not None:
-            self._past = [past.select(flat) for past in self._past]
-        if self._past_mask is not None:
-            self._past_mask = self._past_mask[flat]
-        if self._lengths is not None:
-            self._lengths = self._lengths[flat]
-        self._rows = rows.shape[1]
+        self._cache.reorder(rows)
+
+    def keep(self, wanted: Tensor) -> Tensor:
+        """Leaves out what is not wanted, where copying the rest costs less than going on.
+
+        Args:
+            wanted: ``(B,)`` boolean.
+
+        Returns:
+            ``(B,)``, True for what was kept; sequences of one image stay together.
+        """
+        images = wanted.view(len(self._memory.mask), -1).any(dim=1)
+        if images.sum() > WORTH_COPYING * len(images):
+            return torch.ones_like(wanted)
+        kept = images.repeat_interleave(len(wanted) // len(images))
+        self._memory = self._memory.select(images.nonzero().squeeze(1))
+        self._cache.keep(kept.nonzero().squeeze(1))
+        self._lengths = self._lengths[kept]
+        return kept

@@ -1,0 +1,73 @@
+"""Cross-entropy over a vocabulary whose logits never exist all at once."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+LOGITS_AT_ONCE = 2**22  # 16 MiB of float32, however many tokens and words there are
+
+
+def linear_cross_entropy(
+    hidden: Tensor,
+    words: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """The weighted sum of the cross-entropies of ``hidden @ words.T``.
+
+    Equal to ``(weights * functional.cross_entropy(logits, targets, reduction="none")).sum()``.
+    Logits are made and turned into gradients a few tokens at a time, in the forward pass, so that
+    memory does not grow by ``T * V``.
+
+    Args:
+        hidden: ``(T, D)``.
+        words: ``(V, D)``, embeddings of the vocabulary.
+        targets: ``(T,)`` long, in [0, V).
+        weights: ``(T,)``, of any sign; no gradient.
+        label_smoothing: share of the target spread over the vocabulary, in [0, 1).
+
+    Returns:
+        a scalar, float32 at least.
+    """
+    return _LinearCrossEntropy.apply(hidden, words, targets, weights, label_smoothing)
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, hidden: Tensor, words: Tensor, targets: Tensor, weights: Tensor, smoothing: float
+    ) -> Tensor:
+        size = len(words)
+        at_once = max(1, LOGITS_AT_ONCE // size)
+        differentiated = any(ctx.needs_input_grad)
+        hidden_slope = torch.empty_like(hidden) if differentiated else None
+        words_slope = torch.zeros_like(words) if differentiated else None
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        loss = weights.new_zeros((), dtype=wide)
+        for start in range(0, len(hidden), at_once):
+            some = slice(start, start + at_once)
+            rows, target, weight = hidden[some], targets[some, None], weights[some, None]
+            likely = functional.linear(rows, words).to(wide).log_softmax(dim=-1)
+            costs = (smoothing - 1) * likely.gather(1, target)
+            costs = costs - smoothing * likely.mean(dim=1, keepdim=True)
+            loss += (weight * costs).sum()
+            if hidden_slope is None or words_slope is None:
+                continue
+            slope = likely.exp_().sub_(smoothing / size)
+            slope.scatter_add_(1, target, torch.full_like(costs, smoothing - 1))
+            slope = slope.mul_(weight).to(rows.dtype)
+            hidden_slope[some] = slope @ words
+            words_slope.addmm_(slope.T, rows)
+        ctx.save_for_backward(hidden_slope, words_slope)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        hidden_slope, words_slope = ctx.saved_tensors
+        return upstream[0] * hidden_slope, upstream[0] * words_slope, None, None, None
