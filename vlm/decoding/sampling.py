@@ -48,7 +48,8 @@ class Greedy(Strategy):
 class Sampling(Strategy):
     """Tokens drawn from the model's distribution: sequences scored, and sorted, by their sum.
 
-    Start and pad are never drawn. The nucleus (``top_p``) is that of Holtzman et al. (2020).
+    Start, pad and unknown are never drawn. The nucleus (``top_p``) is that of Holtzman et al.
+    (2020).
 
     Attributes:
         samples: independent sequences an image, at least 1.
@@ -59,6 +60,9 @@ class Sampling(Strategy):
         max_length: most tokens, end included, at least 1.
         seed: makes every call draw the same numbers, as evaluation wants; with None they come
             from torch's global generator, as training wants.
+        greedy: whether one row more comes first, that of ``Greedy(min_length=0)``, which is no
+            sample: what is drawn is the same with it and without, and ``samples`` and order do
+            not count it.
 
     Raises:
         InputError: an option is out of its range.
@@ -70,6 +74,7 @@ class Sampling(Strategy):
     top_p: float = 1.0
     max_length: int = 20
     seed: int | None = None
+    greedy: bool = False
 
     def __post_init__(self) -> None:
         require(self, "samples", "of at least 1", holds=self.samples >= 1)
@@ -81,21 +86,25 @@ class Sampling(Strategy):
     def decode(
         self, state: DecodingState, *, batch: int, special: SpecialTokens, device: torch.device
     ) -> Decoded:
-        """Decode ``samples`` sequences an image."""
+        """Decode ``samples`` sequences an image, after the greedy one where it is asked for."""
         generator = None
         if self.seed is not None:
             generator = torch.Generator(device).manual_seed(self.seed)
 
         def draw(scores: Tensor, _position: int) -> Tensor:
             forbid_special(scores, special, end=False)
-            scores = _nucleus(_most_probable(scores / self.temperature, self.top_k), self.top_p)
+            best, scores = scores[:, :first].argmax(-1), scores[:, first:] / self.temperature
+            scores = _nucleus(_most_probable(scores, self.top_k), self.top_p)
             rows = scores.softmax(-1).flatten(0, 1)
-            return torch.multinomial(rows, 1, generator=generator).view(batch, -1)
+            drawn = torch.multinomial(rows, 1, generator=generator).view(batch, -1)
+            return torch.cat([best, drawn], dim=1)
 
-        start = torch.full((batch, self.samples), special.start, device=device)
-        drawn = _extend(state, draw, start, max_length=self.max_length, special=special)
-        order = drawn.scores.argsort(dim=-1, descending=True)
-        return Decoded(*(take(field, order) for field in drawn))
+        first = int(self.greedy)  # of the rows that are drawn
+        start = torch.full((batch, first + self.samples), special.start, device=device)
+        rows = _extend(state, draw, start, max_length=self.max_length, special=special)
+        order = first + rows.scores[:, first:].argsort(dim=-1, descending=True)
+        order = torch.cat([torch.zeros_like(order[:, :first]), order], dim=1)
+        return Decoded(*(take(field, order) for field in rows))
 
 
 def _most_probable(scores: Tensor, k: int) -> Tensor:
