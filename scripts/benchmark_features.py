@@ -224,7 +224,7 @@ class Training:
         shape = (len(regions.features), CAPTIONS, LENGTH)
         tokens = torch.randint(4, VOCABULARY, shape)
         memory = self.captioner.encode(regions)
-        loss = CrossEntropy().loss(self.captioner, memory, tokens, ignored=(1, 3))
+        loss = CrossEntropy().of_tokens(self.captioner, memory, tokens, ignored=(1, 3))
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

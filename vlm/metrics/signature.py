@@ -30,18 +30,39 @@ def caption_signature(
         references: of the scored images.
         frequencies: ``corpus`` or the hash of stored ones.
     """
+    return _line(
+        [name.lower() for name in metrics], **_caption_items(references, frequencies=frequencies)
+    )
+
+
+def reward_signature(rewards: Sequence[str], references: Mapping[Any, Sequence[str]]) -> str:
+    """The signature of the reward of a self-critical training.
+
+    The items of caption scores, of the training images: document frequencies, where there are
+    any, are theirs. Beside them ``end``: the end of a caption is a word of it and of its
+    references (several published systems leave it out, and their scores are not comparable).
+
+    Args:
+        rewards: names, with their weights.
+        references: of the training images.
+    """
+    return _line(rewards, **_caption_items(references, frequencies="corpus"), end="word")
+
+
+def _caption_items(
+    references: Mapping[Any, Sequence[str]], *, frequencies: str
+) -> dict[str, object]:
     counts = [len(captions) for captions in references.values()]
     fewest, most = min(counts), max(counts)
     content = ([str(key), sorted(captions)] for key, captions in references.items())
-    return _line(
-        [name.lower() for name in metrics],
-        refs=fewest if fewest == most else f"{fewest}-{most}",
-        tok="ptb",
-        split=content_hash(content),
-        n=len(counts),
-        dedup="none",
-        df=frequencies,
-    )
+    return {
+        "refs": fewest if fewest == most else f"{fewest}-{most}",
+        "tok": "ptb",
+        "split": content_hash(content),
+        "n": len(counts),
+        "dedup": "none",
+        "df": frequencies,
+    }
 
 
 def answer_signature(variant: str, human: Mapping[Any, tuple[Sequence[str], str, str]]) -> str:

@@ -32,6 +32,7 @@ from vlm.text.answers import soft_targets
 from vlm.text.tokenizer import CaptionTokenizer
 from vlm.training.answer_notes import answer_notes
 from vlm.training.answer_report import write_answer_report
+from vlm.training.objectives import Loss, nothing
 from vlm.training.task import Task
 
 SHOWN = 5  # answers that are kept of each question
@@ -118,15 +119,15 @@ class AnswerTask(Task[AnswerResult]):
                 f"positions to a question before answers of {written}; give it more"
             )
 
-    def loss(self, memory: Memory, samples: Sequence[Any]) -> Tensor:
+    def loss(self, memory: Memory, samples: Sequence[Any]) -> Loss:
         """The head's loss against soft targets."""
         asked = [sample.questions for sample in samples]
         if not any(asked):
-            return memory.features.sum() * 0
+            return Loss(nothing(memory))
         tokens, real = self.read([[question.text for question in row] for row in asked])
         targets = self.targets(asked).to(memory.features.device)
         tokens, real = tokens.to(targets.device), real.to(targets.device)
-        return self.answerer.loss(memory, tokens, real, targets)
+        return Loss(self.answerer.loss(memory, tokens, real, targets))
 
     plain_loss = loss
 

@@ -103,6 +103,9 @@ class RunRecord(L.Callback):
             "data": module.data.fingerprints(stage),
             "backbone": describe(module.backbone) | {"hash": module.backbone.hash},
         }
+        signatures = {task.name: task.signature for task in module.tasks if task.signature}
+        if stage == "fit" and signatures:
+            record["objective"] = signatures
         write_json(self.folder / "run.json", record)
 
 

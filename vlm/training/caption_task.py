@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from vlm.decoding import Decoded, SpecialTokens, Strategy
 from vlm.errors import InputError
@@ -14,7 +13,7 @@ from vlm.models.captioner import Captioner
 from vlm.models.encoder import Memory
 from vlm.regions import RegionFeatures
 from vlm.text.tokenizer import CaptionTokenizer
-from vlm.training.objectives import CrossEntropy, Objective
+from vlm.training.objectives import CrossEntropy, Loss, Objective
 from vlm.training.recipe import describe
 from vlm.training.task import Task
 
@@ -62,19 +61,31 @@ class CaptionTask(Task[CaptionResult]):
         self.objective = objective
         self.decoding = decoding
         positions = captioner.decoder.max_length
-        if decoding.max_length > positions:
-            raise InputError(
-                f"decoding.max_length={decoding.max_length} is more than the decoder's "
-                f"max_length={positions}; lower the one or train with more of the other"
-            )
+        lengths = {"decoding": decoding.max_length, "objective": objective.max_length}
+        for option, longest in lengths.items():
+            if longest > positions:
+                raise InputError(
+                    f"{option}.max_length={longest} is more than the decoder's "
+                    f"max_length={positions}; lower the one or train with more of the other"
+                )
 
-    def loss(self, memory: Memory, samples: Sequence[Any]) -> Tensor:
+    @property
+    def signature(self) -> str:
+        """The objective's."""
+        return self.objective.signature
+
+    def prepare(self, samples: Sequence[Any]) -> None:
+        """The objective's look at the training set."""
+        self.objective.prepare(samples, self.tokenizer)
+
+    def loss(self, memory: Memory, samples: Sequence[Any]) -> Loss:
         """The objective."""
-        return self._loss(self.objective, memory, samples)
+        return self.objective.loss(self.captioner, memory, samples, self.tokenizer)
 
-    def plain_loss(self, memory: Memory, samples: Sequence[Any]) -> Tensor:
+    def plain_loss(self, memory: Memory, samples: Sequence[Any]) -> Loss:
         """Cross-entropy without smoothing."""
-        return self._loss(CrossEntropy(label_smoothing=0.0), memory, samples)
+        plain = CrossEntropy(label_smoothing=0.0)
+        return plain.loss(self.captioner, memory, samples, self.tokenizer)
 
     @torch.inference_mode()
     def write(self, memory: Memory) -> Decoded:
@@ -162,12 +173,3 @@ class CaptionTask(Task[CaptionResult]):
             for sample in [by_id[result.image_id]]
         ]
         return ["caption", "log-probability", "references"], rows
-
-    def _loss(self, objective: Objective, memory: Memory, samples: Sequence[Any]) -> Tensor:
-        captions = [list(sample.captions) for sample in samples]
-        if not any(captions):
-            return memory.features.sum() * 0
-        tokens = self.tokenizer.batch(captions, max_length=self.captioner.decoder.max_length)
-        ignored = (self.tokenizer.pad, self.tokenizer.unknown)
-        device_tokens = torch.from_numpy(tokens).to(memory.features.device)
-        return objective.loss(self.captioner, memory, device_tokens, ignored=ignored)

@@ -26,9 +26,10 @@ from vlm.text.tokenizer import CaptionTokenizer
 from vlm.training import checkpoint as checkpoints
 from vlm.training.answer_task import AnswerTask
 from vlm.training.caption_task import CaptionTask
+from vlm.training.objectives import Loss
 from vlm.training.optimisation import adamw_with_cosine, training_steps
 from vlm.training.recipe import arguments, class_of
-from vlm.training.task import Task
+from vlm.training.task import Task, joint_loss
 
 Some = TypeVar("Some", bound=Task)
 
@@ -43,8 +44,7 @@ class VisionLanguageModule(L.LightningModule):
         tasks: each with its share of the loss.
         learning_rate: of AdamW at its peak.
         weight_decay: of AdamW, on matrices alone.
-        warmup: share of all steps in which the learning rate rises, in [0, 1); it
-            falls along a cosine to 0 afterwards.
+        warmup: share of all steps in which the learning rate rises, in [0, 1); a cosine follows.
         seed: of dropout.
 
     Raises:
@@ -124,6 +124,9 @@ class VisionLanguageModule(L.LightningModule):
                 self.data.check_images(split)
             if stage == "fit" and "val" in splits:
                 refuse_shared(self.data.samples("train"), self.data.samples("val"), split="val")
+        if stage == "fit":
+            for task in self.tasks:
+                task.prepare(self.data.samples("train"))
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The tasks' losses on one batch; dropout is a pure function of (seed, step)."""
@@ -281,16 +284,13 @@ class VisionLanguageModule(L.LightningModule):
                 return task
         raise InputError(f"this model {otherwise}, or give another checkpoint")
 
-    def _logged(self, losses: Mapping[Task, Tensor], stage: str, batch: Batch) -> Tensor:
-        """The losses by their shares; each is logged too where there are several."""
-        shares = zip(losses.values(), self.tasks.values(), strict=True)
-        total = torch.stack([share * loss for loss, share in shares]).sum()
+    def _logged(self, losses: Mapping[Task, Loss], stage: str, batch: Batch) -> Tensor:
+        """The tasks' losses as one, which is logged with all that there is to know of it."""
+        loss = joint_loss(losses, self.tasks)
         how: dict[str, Any] = {"batch_size": len(batch.samples), "sync_dist": stage == "val"}
-        self.log(f"{stage}/loss", total, prog_bar=stage == "train", **how)
-        if len(losses) > 1:
-            each = {f"{stage}/loss of {task.name}": loss for task, loss in losses.items()}
-            self.log_dict(each, **how)
-        return total
+        self.log(f"{stage}/loss", loss.value, prog_bar=stage == "train", **how)
+        self.log_dict({f"{stage}/{name}": value for name, value in loss.logged.items()}, **how)
+        return loss.value
 
     def _score(self, split: str) -> None:
         samples = self.data.samples(split)

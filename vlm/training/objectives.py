@@ -1,36 +1,65 @@
 """What training minimises: an objective is an object, chosen by name in YAML."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from vlm.errors import InputError
 from vlm.models.captioner import Captioner
 from vlm.models.encoder import Memory
+from vlm.text.tokenizer import CaptionTokenizer
+
+
+class Loss(NamedTuple):
+    """What one batch costs, and what else there is to know of it.
+
+    Attributes:
+        value: the scalar to minimise.
+        logged: further numbers by name.
+    """
+
+    value: Tensor
+    logged: Mapping[str, float | Tensor] = MappingProxyType({})
 
 
 class Objective(ABC):
     """A loss of a captioner on images and their captions."""
+
+    # Of what is minimised, in one line, where published numbers depend on it.
+    signature: str = ""
+    # Most tokens of a caption that the objective has written.
+    max_length: int = 0
+
+    def prepare(self, samples: Sequence[Any], tokenizer: CaptionTokenizer) -> None:
+        """Looks at the whole training set, once before the first step; most have no need to.
+
+        Args:
+            samples: all images of the training split with their captions.
+            tokenizer: of the captioner's text.
+        """
+        del samples, tokenizer
 
     @abstractmethod
     def loss(
         self,
         captioner: Captioner,
         memory: Memory,
-        tokens: Tensor,
-        *,
-        ignored: tuple[int, int],
-    ) -> Tensor:
-        """The scalar to minimise.
+        samples: Sequence[Any],
+        tokenizer: CaptionTokenizer,
+    ) -> Loss:
+        """What a batch costs; 0 where no image has a caption.
 
         Args:
             captioner: in training mode or not; the caller decides.
-            memory: of ``B`` images, from the captioner's own encoder.
-            tokens: ``(B, C, L)`` captions, start token first, padded.
-            ignored: ids that are never a target: padding, which is not read either, and
-                unknown words, which the captioner shall not learn to write.
+            memory: of ``B`` images, from the captioner's own encoder, with gradients.
+            samples: the ids of the images and their captions.
+            tokenizer: of the captioner's text.
         """
 
 
@@ -59,11 +88,30 @@ class CrossEntropy(Objective):
         self,
         captioner: Captioner,
         memory: Memory,
-        tokens: Tensor,
-        *,
-        ignored: tuple[int, int],
+        samples: Sequence[Any],
+        tokenizer: CaptionTokenizer,
+    ) -> Loss:
+        """The mean over all targets."""
+        captions = [list(sample.captions) for sample in samples]
+        if not any(captions):
+            return Loss(nothing(memory))
+        tokens = tokenizer.batch(captions, max_length=captioner.decoder.max_length)
+        device_tokens = torch.from_numpy(tokens).to(memory.features.device)
+        ignored = (tokenizer.pad, tokenizer.unknown)
+        return Loss(self.of_tokens(captioner, memory, device_tokens, ignored=ignored))
+
+    def of_tokens(
+        self, captioner: Captioner, memory: Memory, tokens: Tensor, *, ignored: tuple[int, int]
     ) -> Tensor:
-        """The mean over all targets; logits exist for real words alone."""
+        """The mean over all targets of captions in ids; logits exist for real words alone.
+
+        Args:
+            captioner: whose decoder reads them.
+            memory: of ``B`` images.
+            tokens: ``(B, C, L)`` captions, start token first, padded.
+            ignored: ids that are never a target: padding, which is not read either, and
+                unknown words, which the captioner shall not learn to write.
+        """
         inputs, targets = tokens[..., :-1], tokens[..., 1:]
         padding, unknown = ignored
         real = targets != padding
@@ -73,3 +121,8 @@ class CrossEntropy(Objective):
         return functional.cross_entropy(
             logits, targets[counted], label_smoothing=self.label_smoothing
         )
+
+
+def nothing(memory: Memory) -> Tensor:
+    """A loss of 0 where there is nothing to learn, which still has a gradient: 0."""
+    return memory.features.sum() * 0

@@ -106,6 +106,8 @@ def class_of(path: str) -> type:
 
 
 def _rebuilt(value: Any) -> Any:
-    """A plain value as it is, a described part as the part."""
+    """A plain value as it is, a described part as the part, wherever it stands."""
+    if isinstance(value, list):
+        return [_rebuilt(item) for item in value]
     described = isinstance(value, Mapping) and "class_path" in value
     return rebuild(value, object) if described else value

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from torch import Tensor, distributed
+import torch
+from torch import distributed
 
 from vlm.explain.passages import Passage
 from vlm.models.encoder import Memory
 from vlm.regions import RegionFeatures
+from vlm.training.objectives import Loss
 
 Result = TypeVar("Result", bound=tuple)
 
@@ -31,9 +33,18 @@ class Task(ABC, Generic[Result]):
         self.results: list[Result] = []
         self.record: Mapping[str, Any] | None = None
 
+    @property
+    def signature(self) -> str:
+        """Of what training minimises, where numbers of others depend on it; else empty."""
+        return ""
+
+    def prepare(self, samples: Sequence[Any]) -> None:
+        """Looks at the whole training set, once before the first step; most have no need to."""
+        del samples
+
     @abstractmethod
-    def loss(self, memory: Memory, samples: Sequence[Any]) -> Tensor:
-        """The scalar that training minimises; 0 where no sample has anything for the task.
+    def loss(self, memory: Memory, samples: Sequence[Any]) -> Loss:
+        """What training minimises; 0 where no sample has anything for the task.
 
         Args:
             memory: of the ``B`` images.
@@ -41,7 +52,7 @@ class Task(ABC, Generic[Result]):
         """
 
     @abstractmethod
-    def plain_loss(self, memory: Memory, samples: Sequence[Any]) -> Tensor:
+    def plain_loss(self, memory: Memory, samples: Sequence[Any]) -> Loss:
         """The same without what only training does, for validation."""
 
     @abstractmethod
@@ -107,3 +118,19 @@ class Task(ABC, Generic[Result]):
     def write_report(self, folder: Path, samples: Sequence[Any]) -> None:
         """Writes what people look at after a test, where there is more than scores."""
         del folder, samples
+
+
+def joint_loss(losses: Mapping[Task, Loss], shares: Mapping[Task, float]) -> Loss:
+    """The losses of several tasks as one; each is logged too where there are several.
+
+    Args:
+        losses: of each task.
+        shares: of each in the whole.
+    """
+    value = torch.stack([shares[task] * loss.value for task, loss in losses.items()]).sum()
+    logged: dict[str, Any] = {}
+    for task, loss in losses.items():
+        logged |= loss.logged
+        if len(losses) > 1:
+            logged[f"loss of {task.name}"] = loss.value
+    return Loss(value, logged)
