@@ -38,6 +38,24 @@ def test_loss_and_gradients_are_those_of_whole_logits(smoothing, at_once, monkey
     )
 
 
+def test_impossible_words_are_as_if_they_were_not_there():
+    hidden, words, targets, weights = given()
+    impossible = [0, 5]
+    there = torch.tensor([word for word in range(V) if word not in impossible])
+    targets = torch.arange(T) % len(there)
+    found = linear_cross_entropy(hidden, words, there[targets], weights, impossible=impossible)
+    expected = linear_cross_entropy(hidden, words[there], targets, weights)
+    assert_close(found, expected)
+    assert_close(
+        torch.autograd.grad(found, (hidden, words)),
+        torch.autograd.grad(expected, (hidden, words)),
+    )
+    with pytest.raises(ValueError, match="give one of them"):
+        linear_cross_entropy(
+            hidden, words, targets, weights, label_smoothing=0.1, impossible=impossible
+        )
+
+
 def test_without_gradients_there_is_the_loss_alone():
     hidden, words, targets, weights = given()
     expected = linear_cross_entropy(hidden, words, targets, weights)

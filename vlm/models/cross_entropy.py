@@ -1,5 +1,7 @@
 """Cross-entropy over a vocabulary whose logits never exist all at once."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ def linear_cross_entropy(
     weights: Tensor,
     *,
     label_smoothing: float = 0.0,
+    impossible: Sequence[int] = (),
 ) -> Tensor:
     """The weighted sum of the cross-entropies of ``hidden @ words.T``.
 
@@ -30,19 +33,28 @@ def linear_cross_entropy(
         targets: ``(T,)`` long, in [0, V).
         weights: ``(T,)``, of any sign; no gradient.
         label_smoothing: share of the target spread over the vocabulary, in [0, 1).
+        impossible: words that have no probability, where nothing is smoothed; no target.
 
     Returns:
         a scalar, float32 at least.
     """
-    return _LinearCrossEntropy.apply(hidden, words, targets, weights, label_smoothing)
+    if label_smoothing and impossible:
+        raise ValueError("expected no label smoothing where words are impossible: give one of them")
+    options = label_smoothing, list(impossible)
+    return _LinearCrossEntropy.apply(hidden, words, targets, weights, options)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, hidden: Tensor, words: Tensor, targets: Tensor, weights: Tensor, smoothing: float
+        ctx: Any,
+        hidden: Tensor,
+        words: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+        options: tuple[float, list[int]],
     ) -> Tensor:
-        size = len(words)
+        (smoothing, impossible), size = options, len(words)
         at_once = max(1, LOGITS_AT_ONCE // size)
         differentiated = any(ctx.needs_input_grad)
         hidden_slope = torch.empty_like(hidden) if differentiated else None
@@ -52,9 +64,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for start in range(0, len(hidden), at_once):
             some = slice(start, start + at_once)
             rows, target, weight = hidden[some], targets[some, None], weights[some, None]
-            likely = functional.linear(rows, words).to(wide).log_softmax(dim=-1)
+            logits = functional.linear(rows, words).to(wide)
+            logits[:, impossible] = -math.inf
+            likely = logits.log_softmax(dim=-1)
             costs = (smoothing - 1) * likely.gather(1, target)
-            costs = costs - smoothing * likely.mean(dim=1, keepdim=True)
+            if smoothing:
+                costs = costs - smoothing * likely.mean(dim=1, keepdim=True)
             loss += (weight * costs).sum()
             if hidden_slope is None or words_slope is None:
                 continue

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from vlm.errors import InputError
 from vlm.models.captioner import Captioner
+from vlm.models.cross_entropy import linear_cross_entropy
 from vlm.models.encoder import Memory
 from vlm.text.tokenizer import CaptionTokenizer
 
@@ -117,9 +117,13 @@ class CrossEntropy(Objective):
         real = targets != padding
         hidden = captioner.decoder(inputs, memory, real=real)
         counted = real & (targets != unknown)
-        logits = captioner.decoder.logits(hidden[counted]).float()
-        return functional.cross_entropy(
-            logits, targets[counted], label_smoothing=self.label_smoothing
+        words, count = captioner.decoder.token_embedding.weight, counted.sum()
+        return linear_cross_entropy(
+            hidden[counted],
+            words,
+            targets[counted],
+            words.new_ones(int(count)) / count,
+            label_smoothing=self.label_smoothing,
         )
 
 

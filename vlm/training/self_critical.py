@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vlm.decoding import Sampling, SpecialTokens
-from vlm.decoding.masks import forbid_special
 from vlm.errors import InputError
 from vlm.formats.ids import Id, shown
 from vlm.metrics.health import health
 from vlm.metrics.signature import reward_signature
 from vlm.models.captioner import Captioner
+from vlm.models.cross_entropy import linear_cross_entropy
 from vlm.models.encoder import Memory
 from vlm.text.tokenizer import CaptionTokenizer
 from vlm.training.collapse import CollapseGuard, Watch
@@ -141,12 +141,11 @@ class SelfCritical(Objective):
             captions = as_captions(texts, ended=ended.flatten().tolist())
             rewards = torch.from_numpy(self._rewards(captions, images)).view(ended.shape)
             advantages = self._advantages(rewards).to(memory.features)
-            sums = self._log_probabilities(
-                captioner, memory, tokens[:, 1:], lengths[:, 1:], special=special
-            )
+            drawn = tokens[:, 1:], lengths[:, 1:]
+            value = self._surrogate(captioner, memory, *drawn, advantages, special=special)
         numbers = _numbers(captions, ended, rewards, advantages)
         self._watch.see(numbers)
-        return Loss(-(advantages * sums).mean(), numbers)
+        return Loss(value, numbers)
 
     @torch.no_grad()
     def _draw(
@@ -161,23 +160,38 @@ class SelfCritical(Objective):
         )
         return decoded.tokens, decoded.lengths
 
-    def _log_probabilities(
+    def _surrogate(
         self,
         captioner: Captioner,
         memory: Memory,
         tokens: Tensor,
         lengths: Tensor,
+        advantages: Tensor,
         *,
         special: SpecialTokens,
     ) -> Tensor:
-        """``(B, S)``, of each sample in the distribution that it was drawn from, with gradients."""
+        """The mean over samples of ``-advantage * log p``, ``p`` being what they were drawn from.
+
+        Args:
+            captioner: that drew them.
+            memory: with gradients.
+            tokens: ``(B, S, L)``.
+            lengths: ``(B, S)``.
+            advantages: ``(B, S)``.
+            special: which of are impossible.
+        """
         real = torch.arange(tokens.shape[-1], device=tokens.device) < lengths.unsqueeze(-1)
         inputs = functional.pad(tokens[..., :-1], (1, 0), value=special.start)
         hidden = captioner.decoder(inputs, memory, real=real)
-        logits = captioner.decoder.logits(hidden[real]).float()
-        forbid_special(logits, special, end=False)
-        costs = functional.cross_entropy(logits / self.temperature, tokens[real], reduction="none")
-        return -costs.new_zeros(real.shape).masked_scatter(real, costs).sum(dim=-1)
+        weights = (advantages / advantages.numel()).unsqueeze(-1).expand_as(real)
+        never = {special.start, special.pad, special.unknown} - {special.end, None}
+        return linear_cross_entropy(
+            hidden[real] / self.temperature,
+            captioner.decoder.token_embedding.weight,
+            tokens[real],
+            weights[real],
+            impossible=sorted(never),
+        )
 
     def _rewards(self, captions: Sequence[Caption], images: Sequence[Id]) -> Floats:
         """Of ``1 + S`` captions an image, one image's after another's."""
