@@ -1,0 +1,109 @@
+"""Whether a captioner looks at what it names, on photos with masks that it was not trained on.
+
+Of each photo the caption that the model writes, and those of people that it can write, are read
+under every reduction; nouns that name an object of the photo are scored against its masks, as
+``vlm evaluate --grounding`` does:
+
+    python scripts/grounding_of_photos.py runs/flickr8k/checkpoints/best.ckpt \
+        --images ../shared/data/coco/images --annotations ../shared/data/coco/annotations
+
+Both splits are read, as none of them was trained on.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlm.cli.grounding_table import grounding_table
+from vlm.errors import InputError
+from vlm.explain.maps import BY_MODEL, explain, reduced
+from vlm.explain.passages import Passage
+from vlm.files import write_json
+from vlm.formats.captions import read_captions
+from vlm.formats.instances import read_scenes
+from vlm.metrics.grounding_scores import GroundingScores
+from vlm.metrics.grounding_scores import reduced as reduced_by_weights
+from vlm.metrics.nouns import Mention, Nouns, SceneObjects, names_of_objects
+from vlm.text.ptb import tokenize
+from vlm.training.module import VisionLanguageModule
+
+SPLITS = ("train", "val")
+
+
+def main() -> None:
+    """Reads captions of all photos and prints a table for those of the model and of people."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--images", type=Path, required=True, help="folder of the photos")
+    parser.add_argument(
+        "--annotations",
+        type=Path,
+        required=True,
+        help="folder of captions_SPLIT.json and instances_SPLIT.json",
+    )
+    parser.add_argument("--people", type=int, default=2, help="captions of people's a photo, most")
+    parser.add_argument("--output", type=Path, help="JSON of all scores")
+    given = parser.parse_args()
+    module = VisionLanguageModule.load(given.checkpoint)
+    record = {}
+    for author in ("the model", "people"):
+        scores, texts = None, 0
+        for split in SPLITS:
+            instances = given.annotations / f"instances_{split}.json"
+            scenes, categories = read_scenes(instances)
+            nouns = Nouns(categories, names_of_objects(None))
+            samples = read_captions(given.annotations / f"captions_{split}.json", given.images)
+            captions = {sample.image_id: sample.captions for sample in samples}
+            for scene in scenes:
+                path, objects = given.images / scene.name, SceneObjects(scene, nouns)
+                by_people = captions.get(scene.image_id, ()) if author == "people" else None
+                for passage in passages(module, path, by_people, most=given.people):
+                    texts += 1
+                    found = objects.named(passage.words)
+                    if not found.words:
+                        continue
+                    rows, boxes = all_maps(passage, found.mentions)
+                    scores = scores or GroundingScores(list(rows))
+                    scores.add(scene.image_id, boxes, np.stack([*rows.values()]), found.words)
+        if scores is None:
+            raise SystemExit(f"no caption of {author} names an object with a mask")
+        record[author] = scores.record()
+        print(f"\n{texts} captions of {author}, objects named in {scores.images} photos")
+        print(grounding_table(record[author]), flush=True)
+    if given.output:
+        write_json(given.output, record)
+
+
+def passages(
+    module: VisionLanguageModule, path: Path, captions: Sequence[str] | None, *, most: int
+) -> Iterator[Passage]:
+    """The caption that the model writes, or the first of people's that it could write."""
+    if captions is None:
+        yield module.passage(path)
+        return
+    for caption in captions:
+        words = " ".join(tokenize([caption])[0])
+        try:
+            yield module.passage(path, caption=words)
+        except InputError:  # a word that the model does not have
+            continue
+        most -= 1
+        if not most:
+            return
+
+
+def all_maps(passage: Passage, mentions: Sequence[Mention]) -> tuple[dict[str, NDArray], NDArray]:
+    """Maps ``(S, N)`` of what a text names, under every reduction; and the boxes of regions."""
+    maps = explain(passage)
+    rows = reduced_by_weights(maps, mentions)
+    for name in BY_MODEL:
+        by_model = maps._replace(map=reduced(passage, maps.weights, name), reduction=name)
+        rows[name] = reduced_by_weights(by_model, mentions)[name]
+    return rows, maps.boxes
+
+
+if __name__ == "__main__":
+    main()
