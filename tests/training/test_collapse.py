@@ -66,7 +66,8 @@ def test_a_reward_below_zero_may_fall_too():
 
 
 @pytest.mark.parametrize(
-    "options", [{"steps": 0}, {"least_distinct": 1.1}, {"most_bad_endings": -0.1}, {"most_lost": -1}]
+    "options",
+    [{"steps": 0}, {"least_distinct": 1.1}, {"most_bad_endings": -0.1}, {"most_lost": -1}],
 )
 def test_thresholds_out_of_range_are_refused(options):
     name, value = next(iter(options.items()))
