@@ -11,7 +11,12 @@ from vlm.training.module import VisionLanguageModule
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 ALL = sorted(CONFIGS.rglob("*.yaml"))
-OVERLAYS = {"blind": "flickr8k", "blind_vqa": "daquar", "wandb": "flickr8k"}
+OVERLAYS = {
+    "blind": "flickr8k",
+    "blind_vqa": "daquar",
+    "wandb": "flickr8k",
+    "coco_scst": "coco_clip",
+}
 
 
 FILES = {
@@ -36,7 +41,7 @@ def class_path(config: Path, part: str) -> str:
 
 
 def test_all_configs_are_known():
-    captions = {"demo", "flickr8k", "coco_siglip2", "coco_clip"}
+    captions = {"demo", "flickr8k", "coco_siglip2", "coco_clip", "demo_scst", "flickr8k_scst"}
     answers = {"demo_vqa", "daquar", "coco_vqa", "vqav2", "vqav2_mcan", "vqav2_writer"}
     joint = {"demo_joint", "vqav2_joint"}
     assert {path.stem for path in ALL} == captions | answers | joint | {*OVERLAYS}

@@ -281,6 +281,23 @@ def test_sampling_only_the_best_is_greedy(options):
     assert sequences(sampled) == [[row] * 3 for (row,) in sequences(greedy)]
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.3, "top_k": 3}, {"top_p": 0.5}], ids=str)
+def test_the_greedy_row_comes_first_and_neither_changes_nor_is_changed(seed, options):
+    """Images whose samples have ended early, and others whose greedy row has."""
+    tables = random_tables(5, 11, seed=seed, end=1.0)
+    greedy = decode(Greedy(min_length=0, max_length=7), tables)
+    drawn = decode(Sampling(4, max_length=7, seed=seed, **options), tables)
+    both = decode(Sampling(4, max_length=7, seed=seed, greedy=True, **options), tables)
+    assert both.tokens.shape[:2] == (5, 5)
+    assert [rows[:1] for rows in sequences(both)] == sequences(greedy)
+    assert [rows[1:] for rows in sequences(both)] == sequences(drawn)
+    assert_close(both.sums[:, :1], greedy.sums)
+    assert_close(both.sums[:, 1:], drawn.sums)
+    assert (both.scores[:, 1:].diff(dim=1) <= 0).all()
+    assert (both.scores[:, 0] < both.scores[:, 1:].amax(dim=1)).any() or options
+
+
 def test_a_seed_makes_samples_the_same_and_leaves_the_global_generator_alone():
     tables = random_tables(3, 11, seed=12)
     seeded = Sampling(samples=5, seed=7)

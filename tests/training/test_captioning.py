@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,9 @@ from vlm.models import FrozenBackbone, RegionEncoder, TextDecoder
 from vlm.text.tokenizer import WordVocabulary
 from vlm.training import checkpoint as checkpoints
 from vlm.training.captioning import CaptioningModule
+from vlm.training.objectives import CrossEntropy, Objective
 from vlm.training.recipe import rebuild
+from vlm.training.self_critical import SelfCritical
 
 SPLITS = {"train": "captions_train.json", "val": "captions_val.json"}
 
@@ -117,9 +120,12 @@ def test_features_from_a_store_and_from_the_loop_train_the_same(tiny_world: Path
     assert losses[0] == pytest.approx(losses[1], abs=2e-3), "equal up to 16-bit features"
 
 
-@pytest.mark.parametrize("ema", [False, True])
+@pytest.mark.parametrize(
+    ("objective", "ema"),
+    [(CrossEntropy, False), (CrossEntropy, True), (partial(SelfCritical, max_length=9), False)],
+)
 def test_resuming_in_the_middle_of_an_epoch_is_bit_identical(
-    tiny_world: Path, tmp_path: Path, ema: bool
+    tiny_world: Path, tmp_path: Path, objective: Callable[[], Objective], ema: bool
 ):
     """24 images in batches of 5: five steps an epoch; step 7 is the second of epoch two."""
 
@@ -132,7 +138,7 @@ def test_resuming_in_the_middle_of_an_epoch_is_bit_identical(
 
     def fit(folder: str, *callbacks: L.Callback, resume: Path | None = None) -> CaptioningModule:
         data = make_data(tiny_world, store=FeatureStore(store.path, views=3), seed=3)
-        module = make_module(data, seed=3)
+        module = make_module(data, seed=3, objective=objective())
         saver = ModelCheckpoint(
             tmp_path / folder, filename="{step}", every_n_train_steps=7, save_top_k=-1
         )

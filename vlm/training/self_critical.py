@@ -59,7 +59,10 @@ class SelfCritical(Objective):
         baseline: what a reward is held against: ``greedy``, that of the image's greedy caption
             (Rennie et al. 2017), or ``others``, the mean of the image's other samples (Luo 2020,
             arXiv:2003.09971).
-        temperature: that samples are drawn at, in [0.01, 100].
+        temperature: that samples are drawn at, and their ``log p`` taken at, in [0.01, 100].
+            Cross-entropy with label smoothing leaves a share of the probability to words that
+            make no sense; at 1 most samples hold one, and the greedy caption gets worse while
+            they get better. Below 1 they are rare.
         max_length: most tokens of a sample, end included, at least 1.
         guard: what stops the training when the captioner falls apart.
 
@@ -70,7 +73,7 @@ class SelfCritical(Objective):
     reward: Reward = field(default_factory=CiderD)
     samples: int = 5
     baseline: Literal["greedy", "others"] = "greedy"
-    temperature: float = 1.0
+    temperature: float = 0.5
     max_length: int = 20
     guard: CollapseGuard = field(default_factory=CollapseGuard)
 
