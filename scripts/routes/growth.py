@@ -1,0 +1,48 @@
+"""How time and memory grow with each size, ours and Hugging Face's."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from routes.memory import peaks
+from routes.rounds import OURS, Task, median, ratios, times
+from routes.sizes import LONGEST, Sizes
+from routes.training import training
+from routes.writing import beam_search
+
+BESIDE = "Hugging Face"
+AXES: dict[str, tuple[int, ...]] = {
+    "regions": (49, 196, 576),
+    "beams": (1, 3, 5, 10),
+    "texts": (1, 5, 10),
+    "vocabulary": (3_000, 10_000, 50_000),
+    "layers": (1, 3, 6),
+}
+TASKS: dict[str, tuple[Callable[[Sizes], Task], frozenset[str]]] = {
+    "training step": (training, frozenset(AXES) - {"beams"}),
+    "beam search": (beam_search, frozenset(AXES) - {"texts"}),
+}
+
+
+def growth(sizes: Sizes, axes: Iterable[str], rounds: int) -> Iterator[str]:
+    """A table a task and axis, the other sizes as they are given; all captions equally long."""
+    sizes = replace(sizes, shortest=LONGEST)
+    for axis in axes:
+        for name, (task, grown) in TASKS.items():
+            if axis in grown:
+                cells = [_cells(task, replace(sizes, **{axis: n}), rounds) for n in AXES[axis]]
+                yield f"\n{name + ' by ' + axis:31}" + "".join(f"{n:>12,}" for n in AXES[axis])
+                for line in cells[0]:
+                    yield f"{line:31}" + "".join(f"{column[line]:>12}" for column in cells)
+
+
+def _cells(task: Callable[[Sizes], Task], sizes: Sizes, rounds: int) -> dict[str, str]:
+    both = task(sizes)
+    both = both._replace(routes={name: both.routes[name] for name in (OURS, BESIDE)})
+    measures = times("", both, rounds=rounds, device=sizes.device).measures
+    memory = peaks(both, sizes)
+    return {
+        "ours, ms": f"{median(measures[OURS]):,.0f}",
+        BESIDE: f"{median(ratios(measures[BESIDE], measures[OURS])):.2f}x",
+        "ours, MB at the peak": f"{memory[OURS]:,.0f}",
+        f"{BESIDE}, MB": f"{memory[BESIDE] / memory[OURS]:.2f}x",
+    }

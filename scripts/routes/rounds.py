@@ -1,0 +1,105 @@
+"""Routes run in turn, and how many times ours their time and their memory are."""
+
+import json
+import os
+import statistics
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import NamedTuple
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+OURS = "ours"
+
+Route = Callable[[], object]
+
+
+class Task(NamedTuple):
+    """The same work by several routes, ``OURS`` among them, and what was checked of them."""
+
+    routes: dict[str, Route]
+    note: str
+
+
+class Row(NamedTuple):
+    """What was measured of every route, in every round.
+
+    Attributes:
+        name: of the work.
+        unit: of the measures, as ``ms``.
+        measures: of each route, one a round; ``OURS`` first.
+        note: what was checked.
+    """
+
+    name: str
+    unit: str
+    measures: dict[str, Sequence[float]]
+    note: str = ""
+
+    def lines(self) -> list[str]:
+        """Ours, then every other route by how many times ours it is: median and range."""
+        ours = self.measures[OURS]
+        lines = [f"{self.name:31} {OURS:24} {shown(ours)} {self.unit:2}  {self.note}".rstrip()]
+        for route, theirs in self.measures.items():
+            if route != OURS:
+                found = ratios(theirs, ours)
+                spread = f"{median(found):9.2f}x [{min(found):.2f}..{max(found):.2f}]"
+                lines.append(f"{self.name:31} {route:24} {spread}")
+        return lines
+
+
+def median(measures: Sequence[float]) -> float:
+    """The middle one."""
+    return statistics.median(measures)
+
+
+def shown(measures: Sequence[float]) -> str:
+    """The median, with a digit behind the point where it is small."""
+    middle = median(measures)
+    return f"{middle:9.{0 if middle >= 100 else 1}f}"
+
+
+def ratios(theirs: Sequence[float], ours: Sequence[float]) -> list[float]:
+    """How many times ours, round by round."""
+    return [other / own for other, own in zip(theirs, ours, strict=True)]
+
+
+def times(name: str, task: Task, *, rounds: int, device: torch.device) -> Row:
+    """Milliseconds of every route in interleaved rounds, after one that does not count."""
+    measures: dict[str, list[float]] = {route: [] for route in task.routes}
+    for _ in range(rounds + 1):
+        for route, act in task.routes.items():
+            before = perf_counter()
+            act()
+            if device.type != "cpu":
+                torch.accelerator.synchronize(device)
+            measures[route].append(1000 * (perf_counter() - before))
+    return Row(name, "ms", {route: found[1:] for route, found in measures.items()}, task.note)
+
+
+def peak_memory(act: Route, device: torch.device) -> float:
+    """MB that an act held at its peak beyond what was held before, by torch's own allocators.
+
+    On the CPU torch's profiler writes down every allocation. What other libraries allocate for
+    themselves, as scratch of matrix multiplications, is not seen.
+    """
+    if device.type != "cpu":
+        before = torch.accelerator.memory_allocated(device)
+        torch.accelerator.reset_peak_memory_stats(device)
+        act()
+        torch.accelerator.synchronize(device)
+        return (torch.accelerator.max_memory_allocated(device) - before) / 1e6
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else it tells that it starts and stops
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        act()
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(file))
+        events = json.loads(file.read_text())["traceEvents"]
+    changes = [event for event in events if event["name"] == "[memory]"]
+    changes.sort(key=lambda event: event["ts"])
+    return max(accumulate((event["args"]["Bytes"] for event in changes), initial=0)) / 1e6
