@@ -17,7 +17,6 @@ before any time is taken. Memory is what torch's allocators hold at the peak.
 import argparse
 import platform
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from importlib.metadata import version
 
 import torch
@@ -49,7 +48,7 @@ def rows(sizes: Sizes, regions: list[int], only: list[str], rounds: int) -> Iter
     """What was asked for: training at all numbers of regions, the rest at the last."""
     for chosen in only:
         for number in regions if chosen == "training" else regions[-1:]:
-            at = replace(sizes, regions=number)
+            at = sizes._replace(regions=number)
             if chosen in MEMORY:
                 yield from MEMORY[chosen](at)
             else:

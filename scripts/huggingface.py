@@ -66,9 +66,7 @@ def gpt2_of(decoder: TextDecoder) -> GPT2LMHeadModel:
     return gpt2.train(decoder.training)
 
 
-def encoder_decoder_of(
-    decoder: TextDecoder, special: SpecialTokens
-) -> VisionEncoderDecoderModel:
+def encoder_decoder_of(decoder: TextDecoder, special: SpecialTokens) -> VisionEncoderDecoderModel:
     """That GPT-2 behind an encoder of the memory's width, which is never asked."""
     config = ViTConfig(
         hidden_size=decoder.width,
@@ -93,15 +91,6 @@ def next_word_loss(
         encoder_outputs=_encoded(memory, tokens.shape[1]),
         use_cache=False,
     ).loss
-
-
-def read(model: VisionEncoderDecoderModel, tokens: Tensor, memory: Memory) -> Tensor:
-    """Hidden states ``(B * C, L, D)`` of captions ``(B, C, L)``, before the vocabulary."""
-    return model.decoder.transformer(
-        input_ids=tokens.flatten(0, 1),
-        encoder_hidden_states=_encoded(memory, tokens.shape[1])[0],
-        use_cache=False,
-    ).last_hidden_state
 
 
 def weighed_loss(

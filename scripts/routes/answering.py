@@ -14,7 +14,7 @@ from torch import Tensor
 
 from routes.rounds import OURS, Task
 from routes.sizes import ANSWERS, Sizes, captioner_of, questions_of, regions_of
-from routes.training import step
+from routes.training import Learning
 from vlm.models.answer_heads import AnswerClassifier, soft_answer_loss
 from vlm.models.answerer import QuestionAnswerer
 
@@ -39,7 +39,10 @@ def answering(sizes: Sizes) -> Task:
 
     loss = ours()
     torch.testing.assert_close(loss, theirs(), rtol=1e-5, atol=0)
-    routes = {OURS: step(ours, answerer), "Hugging Face": step(theirs, encoder, gpt2, choose)}
+    routes = {
+        OURS: Learning(ours, (answerer,)).step(),
+        "Hugging Face": Learning(theirs, (encoder, gpt2, choose)).step(),
+    }
     return Task(routes, f"loss {loss:.2f}, as Hugging Face's")
 
 

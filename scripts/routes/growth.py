@@ -1,7 +1,6 @@
 """How time and memory grow with each size, ours and Hugging Face's."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 
 from routes.memory import peaks
 from routes.rounds import OURS, Task, median, ratios, times
@@ -10,6 +9,7 @@ from routes.training import training
 from routes.writing import beam_search
 
 BESIDE = "Hugging Face"
+LABELS = ("time, ms", f"  {BESIDE}", "memory at the peak, MB", f"  {BESIDE}")
 AXES: dict[str, tuple[int, ...]] = {
     "regions": (49, 196, 576),
     "beams": (1, 3, 5, 10),
@@ -25,24 +25,26 @@ TASKS: dict[str, tuple[Callable[[Sizes], Task], frozenset[str]]] = {
 
 def growth(sizes: Sizes, axes: Iterable[str], rounds: int) -> Iterator[str]:
     """A table a task and axis, the other sizes as they are given; all captions equally long."""
-    sizes = replace(sizes, shortest=LONGEST)
+    sizes = sizes._replace(shortest=LONGEST)
     for axis in axes:
         for name, (task, grown) in TASKS.items():
             if axis in grown:
-                cells = [_cells(task, replace(sizes, **{axis: n}), rounds) for n in AXES[axis]]
+                values = [sizes._replace(**{axis: value}) for value in AXES[axis]]
+                columns = [_column(task, changed, rounds) for changed in values]
                 yield f"\n{name + ' by ' + axis:31}" + "".join(f"{n:>12,}" for n in AXES[axis])
-                for line in cells[0]:
-                    yield f"{line:31}" + "".join(f"{column[line]:>12}" for column in cells)
+                for label, *cells in zip(LABELS, *columns, strict=True):
+                    yield f"{label:31}" + "".join(f"{cell:>12}" for cell in cells)
 
 
-def _cells(task: Callable[[Sizes], Task], sizes: Sizes, rounds: int) -> dict[str, str]:
+def _column(task: Callable[[Sizes], Task], sizes: Sizes, rounds: int) -> list[str]:
+    """What stands beside the labels, for one size."""
     both = task(sizes)
     both = both._replace(routes={name: both.routes[name] for name in (OURS, BESIDE)})
     measures = times("", both, rounds=rounds, device=sizes.device).measures
-    memory = peaks(both, sizes)
-    return {
-        "ours, ms": f"{median(measures[OURS]):,.0f}",
-        BESIDE: f"{median(ratios(measures[BESIDE], measures[OURS])):.2f}x",
-        "ours, MB at the peak": f"{memory[OURS]:,.0f}",
-        f"{BESIDE}, MB": f"{memory[BESIDE] / memory[OURS]:.2f}x",
-    }
+    memory = peaks(both, sizes.device)
+    return [
+        f"{median(measures[OURS]):,.0f}",
+        f"{median(ratios(measures[BESIDE], measures[OURS])):.2f}x",
+        f"{memory[OURS]:,.1f}",
+        f"{memory[BESIDE] / memory[OURS]:.2f}x",
+    ]

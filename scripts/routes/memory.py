@@ -1,92 +1,103 @@
-"""Peaks of memory: what the vocabulary adds to a step, and what an image adds to its texts."""
+"""Memory: what the vocabulary needs, and what images need beside their texts."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
-from huggingface import encoder_decoder_of, next_word_loss, read
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 from torch.nn import functional
 
 from routes.ours import cross_entropy
-from routes.rounds import OURS, Row, Task, peak_memory
-from routes.sizes import LONGEST, SPECIAL, Sizes, captioner_of, captions_of, regions_of
-from routes.training import training
+from routes.rounds import OURS, Row, Task, memory_of
+from routes.sizes import LONGEST, SPECIAL, Sizes, captioner_of, captions_of
+from routes.training import learning
 from routes.writing import beam_search
-
-Loss = Callable[[], Tensor]
+from vlm.models.captioner import Captioner
+from vlm.models.decoder import TextDecoder
+from vlm.models.encoder import Memory
 
 VOCABULARIES, SEVERAL = (10_000, 50_000), (1, 5, 10)
 
 
+class GivenText(TextDecoder):
+    """A decoder that has read already: only its vocabulary is left to be asked.
+
+    Args:
+        hidden: ``(B, C, L, D)``, what it found.
+        vocabulary: ``V``.
+    """
+
+    def __init__(self, hidden: Tensor, vocabulary: int) -> None:
+        super().__init__(vocabulary, width=hidden.shape[-1], heads=1, layers=1, dropout=0.0)
+        del self.blocks  # so that reading in any other way fails
+        self.hidden = hidden
+
+    def forward(self, tokens: Tensor, memory: Memory, *, real: Tensor | None = None) -> Tensor:
+        """What it found."""
+        del tokens, memory, real
+        return self.hidden
+
+
 def vocabulary_memory(sizes: Sizes) -> Iterator[Row]:
-    """Of logits and loss: the peak of forward and backward, less that without any vocabulary."""
+    """Peaks of logits and loss, forward and backward, the gradient of the weights included."""
     for vocabulary in VOCABULARIES:
-        yield _vocabulary(replace(sizes, vocabulary=vocabulary))
+        yield _vocabulary(sizes._replace(vocabulary=vocabulary))
 
 
 def _vocabulary(sizes: Sizes) -> Row:
-    captioner, tokens = captioner_of(sizes), captions_of(sizes).tokens
-    decoder, targets = captioner.decoder, tokens[..., 1:]
-    real = targets != SPECIAL.pad
-    model = encoder_decoder_of(decoder, SPECIAL).to(sizes.device)
-    memory = captioner.encode(regions_of(sizes))
-    memory = memory._replace(features=memory.features.detach())
+    tokens, real = captions_of(sizes)
+    targets, real = tokens[..., 1:], real[..., 1:]
+    hidden = torch.randn(*targets.shape, sizes.width, device=sizes.device).requires_grad_()
+    decoder = GivenText(hidden, sizes.vocabulary).to(sizes.device)
+    captioner = Captioner(captioner_of(sizes).encoder, decoder)
+    nothing = Memory(hidden.new_zeros(sizes.images, 1, sizes.width), real[:, 0, :1])
 
-    def hidden() -> Tensor:
-        return decoder(tokens[..., :-1], memory, real=real)[real]
+    def full(kept: Tensor) -> Tensor:
+        logits = decoder.logits(hidden[kept])
+        return functional.cross_entropy(logits, targets[kept], ignore_index=SPECIAL.pad)
 
-    def bare() -> Tensor:
-        return hidden().sum()
-
-    def whole() -> Tensor:
-        return functional.cross_entropy(decoder.logits(hidden()), targets[real])
-
-    def theirs() -> Tensor:
-        return next_word_loss(model, tokens, memory, pad=SPECIAL.pad)
-
-    def their_bare() -> Tensor:
-        return read(model, tokens[..., :-1], memory).sum()
-
-    peaks = {
-        OURS: _added(decoder, lambda: cross_entropy(captioner, memory, tokens), bare),
-        "logits of all words": _added(decoder, whole, bare),
-        "Hugging Face": _added(model, theirs, their_bare),
-    }
-    note = f"{int(real.sum())} words of {real.numel()} places"
-    return Row(f"memory, vocabulary {sizes.vocabulary:,}", "MB", peaks, note)
-
-
-def _added(model: nn.Module, loss: Loss, bare: Loss) -> list[float]:
-    """MB of one loss's peak beyond another's, gradients included."""
-
-    def peak(of: Loss) -> float:
-        found = peak_memory(lambda: of().backward(), next(model.parameters()).device)
-        model.zero_grad()
+    def peak(loss: Callable[[], Tensor]) -> float:
+        found = memory_of(lambda: loss().backward(), sizes.device).peak
+        decoder.zero_grad()
+        hidden.grad = None
         return found
 
-    return [peak(loss) - peak(bare)]
+    peaks = {
+        OURS: [peak(lambda: cross_entropy(captioner, nothing, tokens))],
+        "logits of all words": [peak(lambda: full(real))],
+        "logits of all places": [peak(lambda: full(torch.ones_like(real)))],
+    }
+    note = f"{int(real.sum()):,} tokens in {real.numel():,} places"
+    return Row(f"vocabulary of {sizes.vocabulary:,}", "MB", peaks, note)
 
 
 def image_memory(sizes: Sizes) -> Iterator[Row]:
-    """Of all regions but one: a training step by captions an image, a search by beams."""
-    for several in SEVERAL:
-        yield _image(f"{several} captions", replace(sizes, texts=several), training)
+    """Of all regions but one: kept for the backward pass, and at the peak of a search."""
+    for texts in SEVERAL:
+        yield _added(f"images, captions each: {texts}", sizes._replace(texts=texts), kept)
     for beams in SEVERAL:
-        changed = replace(sizes, beams=beams, shortest=LONGEST)
-        yield _image(f"{beams} beams", changed, beam_search)
+        changed = sizes._replace(beams=beams, shortest=LONGEST)
+        yield _added(f"images, beams each: {beams}", changed, search_peaks)
 
 
-def _image(name: str, sizes: Sizes, task: Callable[[Sizes], Task]) -> Row:
-    many, one = (peaks(task(changed), sizes) for changed in (sizes, replace(sizes, regions=1)))
-    added = {route: [many[route] - one[route]] for route in many}
-    return Row(f"image memory, {name}", "MB", added)
+def _added(name: str, sizes: Sizes, memory: Callable[[Sizes], dict[str, float]]) -> Row:
+    many, one = memory(sizes), memory(sizes._replace(regions=1))
+    return Row(name, "MB", {route: [many[route] - one[route]] for route in many})
 
 
-def peaks(task: Task, sizes: Sizes) -> dict[str, float]:
-    """MB that every route but the floor holds at its peak, after a first time."""
+def kept(sizes: Sizes) -> dict[str, float]:
+    """MB that every route keeps from forward to backward."""
+    return {name: memory_of(each.loss, sizes.device).held for name, each in learning(sizes).items()}
+
+
+def search_peaks(sizes: Sizes) -> dict[str, float]:
+    """MB of every route at the peak of a beam search."""
+    return peaks(beam_search(sizes), sizes.device)
+
+
+def peaks(task: Task, device: torch.device) -> dict[str, float]:
+    """MB of every route at its peak, after a first time."""
     found = {}
     for name, route in task.routes.items():
-        if name != "GEMM floor":
-            route()
-            found[name] = peak_memory(route, sizes.device)
+        route()
+        found[name] = memory_of(route, device).peak
     return found

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from routes.rewards import advantages
-from routes.sizes import LONGEST, SPECIAL
+from routes.sizes import LONGEST, PAD, SPECIAL, START, UNKNOWN
 from vlm.decoding import Greedy, Sampling
 from vlm.metrics.reward import CiderDReward
 from vlm.models.captioner import Captioner
@@ -18,7 +18,7 @@ SAMPLES = 5
 def cross_entropy(captioner: Captioner, memory: Memory, tokens: Tensor) -> Tensor:
     """Of captions ``(B, C, L)``, start token first, padded."""
     objective = CrossEntropy(label_smoothing=0.0)
-    return objective.loss(captioner, memory, tokens, ignored=(SPECIAL.pad, SPECIAL.unknown or 0))
+    return objective.loss(captioner, memory, tokens, ignored=(PAD, UNKNOWN))
 
 
 def self_critical(captioner: Captioner, memory: Memory, reward: CiderDReward) -> Tensor:
@@ -45,8 +45,8 @@ def weighed_loss(captioner: Captioner, memory: Memory, tokens: Tensor, weights: 
         tokens: ``(B, C, L)`` ids, no start token, the end included, padding last.
         weights: ``(B, C)``.
     """
-    real = tokens != SPECIAL.pad
-    inputs = functional.pad(tokens[..., :-1], (1, 0), value=SPECIAL.start)
+    real = tokens != PAD
+    inputs = functional.pad(tokens[..., :-1], (1, 0), value=START)
     hidden = captioner.decoder(inputs, memory, real=real)[real]
     logits = captioner.decoder.logits(hidden).float()
     costs = functional.cross_entropy(logits, tokens[real], reduction="none")

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +66,7 @@ class Rewards(NamedTuple):
 
 def rewards_of(sizes: Sizes) -> Rewards:
     """Of made-up references, ``sizes.texts`` an image."""
-    references = spelled(captions_of(replace(sizes, images=max(CORPUS, sizes.images))).tokens)
+    references = spelled(captions_of(sizes._replace(images=max(CORPUS, sizes.images))).tokens)
     frequencies = DocumentFrequencies.from_references(references)
     return Rewards(
         CiderDReward(references, frequencies=frequencies),
@@ -110,9 +109,7 @@ def reward(sizes: Sizes) -> Task:
     return Task(routes, note)
 
 
-def _candidates(
-    references: list[list[Words]], sizes: Sizes
-) -> tuple[list[Words], list[int]]:
+def _candidates(references: list[list[Words]], sizes: Sizes) -> tuple[list[Words], list[int]]:
     """People's captions with some of their words exchanged for those of another image."""
     candidates, images = [], []
     for image, captions in enumerate(references):

@@ -47,8 +47,8 @@ class Row(NamedTuple):
         for route, theirs in self.measures.items():
             if route != OURS:
                 found = ratios(theirs, ours)
-                spread = f"{median(found):9.2f}x [{min(found):.2f}..{max(found):.2f}]"
-                lines.append(f"{self.name:31} {route:24} {spread}")
+                spread = f" [{min(found):.2f}..{max(found):.2f}]" if len(found) > 1 else ""
+                lines.append(f"{self.name:31} {route:24} {median(found):9.2f}x{spread}")
         return lines
 
 
@@ -60,7 +60,7 @@ def median(measures: Sequence[float]) -> float:
 def shown(measures: Sequence[float]) -> str:
     """The median, with a digit behind the point where it is small."""
     middle = median(measures)
-    return f"{middle:9.{0 if middle >= 100 else 1}f}"
+    return f"{middle:9,.{0 if middle >= 100 else 1}f}"
 
 
 def ratios(theirs: Sequence[float], ours: Sequence[float]) -> list[float]:
@@ -81,8 +81,15 @@ def times(name: str, task: Task, *, rounds: int, device: torch.device) -> Row:
     return Row(name, "ms", {route: found[1:] for route, found in measures.items()}, task.note)
 
 
-def peak_memory(act: Route, device: torch.device) -> float:
-    """MB that an act held at its peak beyond what was held before, by torch's own allocators.
+class Memory(NamedTuple):
+    """MB beyond what was held before: at the peak of an act, and by what it returned."""
+
+    peak: float
+    held: float
+
+
+def memory_of(act: Route, device: torch.device) -> Memory:
+    """What an act takes of torch's own allocators.
 
     On the CPU torch's profiler writes down every allocation. What other libraries allocate for
     themselves, as scratch of matrix multiplications, is not seen.
@@ -90,16 +97,22 @@ def peak_memory(act: Route, device: torch.device) -> float:
     if device.type != "cpu":
         before = torch.accelerator.memory_allocated(device)
         torch.accelerator.reset_peak_memory_stats(device)
-        act()
+        result = act()
         torch.accelerator.synchronize(device)
-        return (torch.accelerator.max_memory_allocated(device) - before) / 1e6
+        peak, held = (
+            torch.accelerator.max_memory_allocated(device),
+            torch.accelerator.memory_allocated(device),
+        )
+        del result
+        return Memory((peak - before) / 1e6, (held - before) / 1e6)
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else it tells that it starts and stops
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        act()
+        result = act()
+    del result
     with TemporaryDirectory() as folder:
         file = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(file))
         events = json.loads(file.read_text())["traceEvents"]
-    changes = [event for event in events if event["name"] == "[memory]"]
-    changes.sort(key=lambda event: event["ts"])
-    return max(accumulate((event["args"]["Bytes"] for event in changes), initial=0)) / 1e6
+    changes = sorted((e for e in events if e["name"] == "[memory]"), key=lambda e: e["ts"])
+    held = [*accumulate((event["args"]["Bytes"] for event in changes), initial=0)]
+    return Memory(max(held) / 1e6, held[-1] / 1e6)

@@ -13,7 +13,7 @@ from routes import ours
 from routes.rewards import advantages, rewards_of
 from routes.rounds import OURS, Task
 from routes.sizes import LONGEST, SPECIAL, Sizes, captioner_of, captions_of, regions_of
-from routes.training import step
+from routes.training import Learning
 
 
 def self_critical(sizes: Sizes) -> Task:
@@ -45,5 +45,8 @@ def self_critical(sizes: Sizes) -> Task:
         rtol=1e-4,
         atol=1e-3,
     )
-    routes = {OURS: step(own, captioner), "Hugging Face": step(theirs, encoder, model)}
+    routes = {
+        OURS: Learning(own, (captioner,)).step(),
+        "Hugging Face": Learning(theirs, (encoder, model)).step(),
+    }
     return Task(routes, f"{ours.SAMPLES} samples; on the same captions the losses agree")

@@ -1,6 +1,5 @@
 """What is measured on: sizes, batches that are made up, and a captioner of random weights."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -15,8 +14,8 @@ from vlm.regions import RegionFeatures
 
 REGION_WIDTH, POSITIONS, LONGEST = 768, 32, 20  # of a ViT-B/16; embedded; tokens written at most
 ANSWERS = 3129  # in the usual vocabulary of VQA v2
-SPECIAL = SpecialTokens(start=1, end=2, pad=0, unknown=3)  # words follow
-WORDS = 4
+PAD, START, END, UNKNOWN, FIRST_WORD = range(5)
+SPECIAL = SpecialTokens(start=START, end=END, pad=PAD, unknown=UNKNOWN)
 # Of a hundred texts, how many have so many tokens, the one per cent that is longer taken as one
 # length: captions of COCO val2017, in words; questions of VQA v2, start and end included.
 CAPTION_LENGTHS = {7: 1, 8: 16, 9: 22, 10: 22, 11: 15, 12: 10, 13: 6, 14: 3, 15: 2, 16: 1, 17: 1}
@@ -24,8 +23,7 @@ CAPTION_LENGTHS[21] = 1
 QUESTION_LENGTHS = {5: 3, 6: 11, 7: 26, 8: 19, 9: 20, 10: 10, 11: 5, 12: 3, 13: 1, 14: 1, 16: 1}
 
 
-@dataclass(frozen=True)
-class Sizes:
+class Sizes(NamedTuple):
     """Of one measurement.
 
     Attributes:
@@ -91,13 +89,15 @@ def _texts(sizes: Sizes, shares: dict[int, int]) -> Texts:
     drawn = often.multinomial(sizes.images * sizes.texts, replacement=True, generator=generator)
     lengths = torch.tensor([*shares])[drawn].view(*shape, 1)
     positions = torch.arange(int(lengths.max()))
-    zipf = 1 / torch.arange(1.0, sizes.vocabulary - WORDS + 1)
+    zipf = 1 / torch.arange(1.0, sizes.vocabulary - FIRST_WORD + 1)
     size = sizes.images * sizes.texts * len(positions)
-    tokens = WORDS + zipf.multinomial(size, replacement=True, generator=generator).view(*shape, -1)
-    tokens[(positions == lengths - 1).expand_as(tokens)] = SPECIAL.end
-    tokens[..., 0] = SPECIAL.start
+    tokens = FIRST_WORD + zipf.multinomial(size, replacement=True, generator=generator).view(
+        *shape, -1
+    )
+    tokens[(positions == lengths - 1).expand_as(tokens)] = END
+    tokens[..., 0] = START
     real = positions < lengths
-    tokens = tokens.where(real, SPECIAL.pad)
+    tokens = tokens.where(real, PAD)
     return Texts(tokens.to(sizes.device), real.to(sizes.device))
 
 
@@ -116,8 +116,9 @@ def captioner_of(sizes: Sizes) -> Captioner:
         max_length=POSITIONS,
         dropout=0.0,
     )
+    fill(encoder)
     fill(decoder)
     with torch.no_grad():  # later positions are ever closer to the end
         lateness = 1.0 * torch.arange(POSITIONS).unsqueeze(1)
-        decoder.position_embedding.weight += lateness * decoder.token_embedding.weight[SPECIAL.end]
+        decoder.position_embedding.weight += lateness * decoder.token_embedding.weight[END]
     return Captioner(encoder, decoder).to(sizes.device)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from huggingface import encoder_decoder_of, next_word_loss
@@ -20,12 +21,13 @@ class TorchDecoder(nn.Module):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.words = nn.Embedding(sizes.vocabulary, sizes.width)
-        self.positions = nn.Embedding(POSITIONS, sizes.width)
+        width = sizes.width
+        self.words = nn.Embedding(sizes.vocabulary, width)
+        self.positions = nn.Embedding(POSITIONS, width)
         layer = nn.TransformerDecoderLayer(
-            sizes.width, sizes.heads, 4 * sizes.width, 0.0, "gelu", batch_first=True, norm_first=True
+            width, sizes.heads, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True
         )
-        self.layers = nn.TransformerDecoder(layer, sizes.layers, nn.LayerNorm(sizes.width))
+        self.layers = nn.TransformerDecoder(layer, sizes.layers, nn.LayerNorm(width))
 
     def loss(self, tokens: Tensor, memory: Memory) -> Tensor:
         """Mean cross-entropy of captions ``(B, C, L)``, each a row of its own."""
@@ -41,8 +43,31 @@ class TorchDecoder(nn.Module):
         )
 
 
-def training(sizes: Sizes) -> Task:
-    """Ours, two usual routes with a copy of our encoder each, and the matrix products alone.
+class Learning(NamedTuple):
+    """A loss, and the parts whose weights it trains."""
+
+    loss: Callable[[], Tensor]
+    parts: tuple[nn.Module, ...]
+
+    def step(self) -> Route:
+        """Forward, backward and AdamW.
+
+        The rate is 0, which costs the same and leaves the weights, and so the work, as they
+        are. No gradient is left behind.
+        """
+        parameters = [parameter for part in self.parts for parameter in part.parameters()]
+        optimiser = torch.optim.AdamW(parameters, lr=0.0, fused=True)
+
+        def act() -> None:
+            self.loss().backward()
+            optimiser.step()
+            optimiser.zero_grad()
+
+        return act
+
+
+def learning(sizes: Sizes) -> dict[str, Learning]:
+    """Ours, and two usual routes with a copy of our encoder each.
 
     The usual routes do what is usual: a memory repeated for every caption, captions padded to
     the longest, logits for every position.
@@ -51,38 +76,32 @@ def training(sizes: Sizes) -> Task:
     captioner = captioner_of(sizes)
     model = encoder_decoder_of(captioner.decoder, SPECIAL).to(sizes.device)
     usual = TorchDecoder(sizes).to(sizes.device)
-    encoder, encoder_too = copy.deepcopy(captioner.encoder), copy.deepcopy(captioner.encoder)
+    first, second = copy.deepcopy(captioner.encoder), copy.deepcopy(captioner.encoder)
 
     def ours() -> Tensor:
         return cross_entropy(captioner, captioner.encode(regions), tokens)
 
     def theirs() -> Tensor:
-        return next_word_loss(model, tokens, encoder(regions), pad=SPECIAL.pad)
+        return next_word_loss(model, tokens, first(regions), pad=SPECIAL.pad)
 
-    loss = ours()
-    torch.testing.assert_close(loss, theirs(), rtol=1e-5, atol=0)
-    products = matrix_products(sizes, tokens[..., 1:] != SPECIAL.pad)
-    routes = {
-        OURS: step(ours, captioner),
-        "Hugging Face": step(theirs, encoder, model),
-        "nn.TransformerDecoder": step(lambda: usual.loss(tokens, encoder_too(regions)), encoder_too, usual),
-        "GEMM floor": run(products, sizes.device),
+    def stock() -> Tensor:
+        return usual.loss(tokens, second(regions))
+
+    return {
+        OURS: Learning(ours, (captioner,)),
+        "Hugging Face": Learning(theirs, (first, model)),
+        "nn.TransformerDecoder": Learning(stock, (second, usual)),
     }
-    return Task(routes, f"loss {loss:.4f}, as Hugging Face's")
 
 
-def step(loss: Callable[[], Tensor], *models: nn.Module) -> Route:
-    """Forward, backward and AdamW.
-
-    The rate is 0, which costs the same and leaves the weights, and so the work, as they are.
-    No gradient is left behind.
-    """
-    parameters = [parameter for model in models for parameter in model.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=0.0, fused=True)
-
-    def act() -> None:
-        loss().backward()
-        optimiser.step()
-        optimiser.zero_grad()
-
-    return act
+def training(sizes: Sizes) -> Task:
+    """Those routes, and the matrix multiplications alone."""
+    routes = learning(sizes)
+    loss, theirs = routes[OURS].loss(), routes["Hugging Face"].loss()
+    torch.testing.assert_close(loss, theirs, rtol=1e-5, atol=0)
+    products = matrix_products(sizes, captions_of(sizes).real[..., 1:])
+    steps = {name: route.step() for name, route in routes.items()}
+    steps["GEMM floor"] = run(products, sizes.device)
+    operations = sum(product.operations for product in products) / 1e9
+    note = f"loss {loss:.4f}, as Hugging Face's; {operations:.1f} GFLOP of matrix products"
+    return Task(steps, note)
