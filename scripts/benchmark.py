@@ -77,13 +77,25 @@ def main(arguments: list[str] | None = None) -> None:
     """Measures what the command line asks for."""
     usual, names = Sizes(), [*TIMED, *MEMORY]
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="ROW")
     parser.add_argument(
-        "--growth", nargs="*", choices=AXES, metavar="SIZE", help="tables by size, in place of rows"
+        "--only", nargs="+", choices=names, default=names, metavar="ROW", help=", ".join(names)
+    )
+    parser.add_argument(
+        "--growth",
+        nargs="*",
+        choices=AXES,
+        metavar="SIZE",
+        help=f"how time and memory grow with {', '.join(AXES)}, in place of rows",
     )
     parser.add_argument("--batch", type=int, default=usual.images, help="images")
     parser.add_argument("--texts", type=int, default=usual.texts, help="of an image")
-    parser.add_argument("--regions", type=int, nargs="+", default=[49, usual.regions])
+    parser.add_argument(
+        "--regions",
+        type=int,
+        nargs="+",
+        default=[49, usual.regions],
+        help="training at each, the rest at the last",
+    )
     for option in ("beams", "vocabulary", "width", "heads", "layers"):
         parser.add_argument(f"--{option}", type=int, default=getattr(usual, option))
     parser.add_argument("--rounds", type=int, default=3, help="that count, after one that does not")

@@ -13,7 +13,7 @@ from huggingface import gpt2_of, gpt2_reading
 from torch import Tensor
 
 from routes.rounds import OURS, Task
-from routes.sizes import ANSWERS, Sizes, captioner_of, questions_of, regions_of
+from routes.sizes import ANSWERS, Sizes, captioner_of, questions_of, regions_of, seeded
 from routes.training import Learning
 from vlm.models.answer_heads import AnswerClassifier, soft_answer_loss
 from vlm.models.answerer import QuestionAnswerer
@@ -54,6 +54,6 @@ def _targets(sizes: Sizes) -> Tensor:
     """
     targets = torch.zeros(sizes.images, sizes.texts, ANSWERS)
     shape = (sizes.images, sizes.texts, 3)
-    right = torch.randint(ANSWERS, shape, generator=sizes.generator)
+    right = torch.randint(ANSWERS, shape, generator=seeded())
     targets.scatter_(2, right, torch.tensor([0.3, 0.6, 1.0]).expand(shape))
     return targets.to(sizes.device)

@@ -31,9 +31,9 @@ def growth(sizes: Sizes, axes: Iterable[str], rounds: int) -> Iterator[str]:
             if axis in grown:
                 values = [sizes._replace(**{axis: value}) for value in AXES[axis]]
                 columns = [_column(task, changed, rounds) for changed in values]
-                yield f"\n{name + ' by ' + axis:31}" + "".join(f"{n:>12,}" for n in AXES[axis])
+                yield f"\n{name + ' by ' + axis:33}" + "".join(f"{n:>12,}" for n in AXES[axis])
                 for label, *cells in zip(LABELS, *columns, strict=True):
-                    yield f"{label:31}" + "".join(f"{cell:>12}" for cell in cells)
+                    yield f"{label:33}" + "".join(f"{cell:>12}" for cell in cells)
 
 
 def _column(task: Callable[[Sizes], Task], sizes: Sizes, rounds: int) -> list[str]:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from routes.ours import cross_entropy
 from routes.rounds import OURS, Row, Task, memory_of
-from routes.sizes import LONGEST, SPECIAL, Sizes, captioner_of, captions_of
+from routes.sizes import LONGEST, PAD, Sizes, captioner_of, captions_of
 from routes.training import learning
 from routes.writing import beam_search
 from vlm.models.captioner import Captioner
@@ -53,7 +53,7 @@ def _vocabulary(sizes: Sizes) -> Row:
 
     def full(kept: Tensor) -> Tensor:
         logits = decoder.logits(hidden[kept])
-        return functional.cross_entropy(logits, targets[kept], ignore_index=SPECIAL.pad)
+        return functional.cross_entropy(logits, targets[kept], ignore_index=PAD)
 
     def peak(loss: Callable[[], Tensor]) -> float:
         found = memory_of(lambda: loss().backward(), sizes.device).peak

@@ -10,7 +10,7 @@ from pycocoevalcap.cider.cider_scorer import CiderScorer
 from torch import Tensor
 
 from routes.rounds import OURS, Task
-from routes.sizes import SPECIAL, Sizes, captions_of
+from routes.sizes import END, PAD, START, Sizes, captions_of, seeded
 from vlm.metrics.cider import DocumentFrequencies
 from vlm.metrics.reward import CiderDReward
 
@@ -77,7 +77,7 @@ def rewards_of(sizes: Sizes) -> Rewards:
 
 def spelled(tokens: Tensor) -> list[list[Words]]:
     """Ids ``(B, C, L)`` as words, those that are none left out."""
-    silent = {SPECIAL.start, SPECIAL.end, SPECIAL.pad}
+    silent = {START, END, PAD}
     return [
         [[f"w{token}" for token in row if token not in silent] for row in rows]
         for rows in tokens.tolist()
@@ -96,7 +96,7 @@ def advantages(drawn: Tensor, greedy: Tensor, reward: CiderDReward | OfficialRew
 def reward(sizes: Sizes) -> Task:
     """The reward of as many samples an image as it has references, and of one caption more."""
     rewards = rewards_of(sizes)
-    candidates, images = _candidates(rewards.references[: sizes.images], sizes)
+    candidates, images = _candidates(rewards.references[: sizes.images])
     scores = rewards.ours.score(candidates, images)
     difference = np.abs(scores - rewards.official.score(candidates, images)).max()
     if difference > 1e-12:
@@ -109,13 +109,13 @@ def reward(sizes: Sizes) -> Task:
     return Task(routes, note)
 
 
-def _candidates(references: list[list[Words]], sizes: Sizes) -> tuple[list[Words], list[int]]:
+def _candidates(references: list[list[Words]]) -> tuple[list[Words], list[int]]:
     """People's captions with some of their words exchanged for those of another image."""
-    candidates, images = [], []
+    candidates, images, generator = [], [], seeded()
     for image, captions in enumerate(references):
         others = [word for words in references[image - 1] for word in words]
         for words in [*captions, captions[0]]:
-            kept = (torch.rand(len(words), generator=sizes.generator) < KEPT).tolist()
+            kept = (torch.rand(len(words), generator=generator) < KEPT).tolist()
             pairs = zip(words, others, kept, strict=False)
             candidates.append([own if keep else other for own, other, keep in pairs])
             images.append(image)

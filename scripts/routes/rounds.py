@@ -3,7 +3,7 @@
 import json
 import os
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,7 @@ Route = Callable[[], object]
 class Task(NamedTuple):
     """The same work by several routes, ``OURS`` among them, and what was checked of them."""
 
-    routes: dict[str, Route]
+    routes: Mapping[str, Route]
     note: str
 
 
@@ -37,18 +37,18 @@ class Row(NamedTuple):
 
     name: str
     unit: str
-    measures: dict[str, Sequence[float]]
+    measures: Mapping[str, Sequence[float]]
     note: str = ""
 
     def lines(self) -> list[str]:
         """Ours, then every other route by how many times ours it is: median and range."""
         ours = self.measures[OURS]
-        lines = [f"{self.name:31} {OURS:24} {shown(ours)} {self.unit:2}  {self.note}".rstrip()]
+        lines = [f"{self.name:33} {OURS:24} {shown(ours)} {self.unit:2}  {self.note}".rstrip()]
         for route, theirs in self.measures.items():
             if route != OURS:
                 found = ratios(theirs, ours)
                 spread = f" [{min(found):.2f}..{max(found):.2f}]" if len(found) > 1 else ""
-                lines.append(f"{self.name:31} {route:24} {median(found):9.2f}x{spread}")
+                lines.append(f"{self.name:33} {route:24} {median(found):9.2f}x{spread}")
         return lines
 
 

@@ -1,5 +1,7 @@
 """What is measured on: sizes, batches that are made up, and a captioner of random weights."""
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -50,11 +52,6 @@ class Sizes(NamedTuple):
     shortest: int = 1
     device: torch.device = torch.device("cpu")
 
-    @property
-    def generator(self) -> torch.Generator:
-        """The same random numbers every time."""
-        return torch.Generator().manual_seed(0)
-
 
 class Texts(NamedTuple):
     """Token ids and which of them are no padding, both ``(B, C, L)``."""
@@ -63,11 +60,16 @@ class Texts(NamedTuple):
     real: Tensor
 
 
+def seeded() -> torch.Generator:
+    """The same random numbers every time."""
+    return torch.Generator().manual_seed(0)
+
+
 def regions_of(sizes: Sizes) -> RegionFeatures:
     """Random features in random boxes, all of them there."""
-    shape = (sizes.images, sizes.regions)
-    features = torch.randn(*shape, REGION_WIDTH, generator=sizes.generator)
-    corners = torch.rand(*shape, 2, 2, generator=sizes.generator).sort(dim=2).values
+    shape, generator = (sizes.images, sizes.regions), seeded()
+    features = torch.randn(*shape, REGION_WIDTH, generator=generator)
+    corners = torch.rand(*shape, 2, 2, generator=generator).sort(dim=2).values
     there = torch.ones(shape, dtype=torch.bool)
     return RegionFeatures(features, corners.flatten(2), there).each(lambda x: x.to(sizes.device))
 
@@ -83,22 +85,22 @@ def questions_of(sizes: Sizes) -> Texts:
 
 
 def _texts(sizes: Sizes, shares: dict[int, int]) -> Texts:
-    """Words drawn by Zipf's law, so that some are common as ``a`` is."""
-    generator, shape = sizes.generator, (sizes.images, sizes.texts)
-    often = torch.tensor([*shares.values()], dtype=torch.float)
-    drawn = often.multinomial(sizes.images * sizes.texts, replacement=True, generator=generator)
-    lengths = torch.tensor([*shares])[drawn].view(*shape, 1)
+    """Words drawn by Zipf's law, so that some are as common as ``a`` is."""
+    generator, shape = seeded(), (sizes.images, sizes.texts)
+    lengths = torch.tensor([*shares])[_draw([*shares.values()], shape, generator)].unsqueeze(-1)
     positions = torch.arange(int(lengths.max()))
-    zipf = 1 / torch.arange(1.0, sizes.vocabulary - FIRST_WORD + 1)
-    size = sizes.images * sizes.texts * len(positions)
-    tokens = FIRST_WORD + zipf.multinomial(size, replacement=True, generator=generator).view(
-        *shape, -1
-    )
+    often = (1 / torch.arange(1.0, sizes.vocabulary - FIRST_WORD + 1)).tolist()
+    tokens = FIRST_WORD + _draw(often, (*shape, len(positions)), generator)
     tokens[(positions == lengths - 1).expand_as(tokens)] = END
     tokens[..., 0] = START
     real = positions < lengths
-    tokens = tokens.where(real, PAD)
-    return Texts(tokens.to(sizes.device), real.to(sizes.device))
+    return Texts(tokens.where(real, PAD).to(sizes.device), real.to(sizes.device))
+
+
+def _draw(often: Sequence[float], shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Places in a list of how often each is to be drawn."""
+    size, weights = math.prod(shape), torch.tensor(often, dtype=torch.float)
+    return weights.multinomial(size, replacement=True, generator=generator).view(shape)
 
 
 def captioner_of(sizes: Sizes) -> Captioner:

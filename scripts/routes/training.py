@@ -12,7 +12,7 @@ from torch.nn import functional
 from routes.floor import matrix_products, run
 from routes.ours import cross_entropy
 from routes.rounds import OURS, Route, Task
-from routes.sizes import POSITIONS, SPECIAL, Sizes, captioner_of, captions_of, regions_of
+from routes.sizes import PAD, POSITIONS, SPECIAL, Sizes, captioner_of, captions_of, regions_of
 from vlm.models.encoder import Memory
 
 
@@ -39,7 +39,7 @@ class TorchDecoder(nn.Module):
         text = self.layers(text, repeated, tgt_mask=causal, tgt_is_causal=True)
         logits = functional.linear(text, self.words.weight)
         return functional.cross_entropy(
-            logits.flatten(0, 1), rows[:, 1:].flatten(), ignore_index=SPECIAL.pad
+            logits.flatten(0, 1), rows[:, 1:].flatten(), ignore_index=PAD
         )
 
 
@@ -82,7 +82,7 @@ def learning(sizes: Sizes) -> dict[str, Learning]:
         return cross_entropy(captioner, captioner.encode(regions), tokens)
 
     def theirs() -> Tensor:
-        return next_word_loss(model, tokens, first(regions), pad=SPECIAL.pad)
+        return next_word_loss(model, tokens, first(regions), pad=PAD)
 
     def stock() -> Tensor:
         return usual.loss(tokens, second(regions))
