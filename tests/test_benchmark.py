@@ -2,6 +2,7 @@
 
 import re
 import sys
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,7 @@ def test_rounds_are_interleaved_and_the_first_does_not_count():
     calls: list[str] = []
     routes = {name: lambda name=name: calls.append(name) for name in (OURS, "other")}
     row = times("name", Task(routes, ""), rounds=2, device=CPU)
-    assert calls == [OURS, "other"] * 3
+    assert [name for name, _ in groupby(calls)] == [OURS, "other"] * 3  # short ones are repeated
     assert [len(measures) for measures in row.measures.values()] == [2, 2]
 
 
