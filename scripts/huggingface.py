@@ -1,7 +1,13 @@
-"""The Hugging Face route: our text decoder as GPT-2 with cross-attention, weights copied."""
+"""The Hugging Face route: our text decoder as GPT-2 with cross-attention, weights copied.
+
+``VisionEncoderDecoderModel`` around GPT-2 is the route that is timed; it is given the memory as
+what its encoder would have put out. It knows no mask of regions, so the golden of images with
+regions that pad, and questions, which are read in both directions, take GPT-2 itself.
+"""
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vlm.decoding import BeamSearch, SpecialTokens
 from vlm.models.attention import MultiHeadAttention
@@ -9,7 +15,14 @@ from vlm.models.decoder import TextDecoder
 from vlm.models.encoder import Memory
 
 try:
-    from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers import (
+        GPT2Config,
+        GPT2LMHeadModel,
+        VisionEncoderDecoderModel,
+        ViTConfig,
+        ViTModel,
+    )
+    from transformers.modeling_outputs import BaseModelOutput
 except ImportError as error:
     raise SystemExit(
         "transformers is not installed; install it with: pip install -e '.[bench]'"
@@ -51,6 +64,92 @@ def gpt2_of(decoder: TextDecoder) -> GPT2LMHeadModel:
         _copy(theirs.mlp.c_fc, ours.feed_forward.mlp[0])
         _copy(theirs.mlp.c_proj, ours.feed_forward.mlp[2])
     return gpt2.train(decoder.training)
+
+
+def encoder_decoder_of(decoder: TextDecoder, special: SpecialTokens) -> VisionEncoderDecoderModel:
+    """That GPT-2 behind an encoder of the memory's width, which is never asked."""
+    config = ViTConfig(
+        hidden_size=decoder.width,
+        num_hidden_layers=0,
+        num_attention_heads=decoder.heads,
+        image_size=16,
+    )
+    encoder = ViTModel(config, add_pooling_layer=False)
+    model = VisionEncoderDecoderModel(encoder=encoder, decoder=gpt2_of(decoder))
+    model.config.decoder_start_token_id = special.start
+    model.config.pad_token_id = special.pad
+    return model.train(decoder.training)
+
+
+def next_word_loss(
+    model: VisionEncoderDecoderModel, tokens: Tensor, memory: Memory, *, pad: int
+) -> Tensor:
+    """Mean cross-entropy of captions ``(B, C, L)``: every caption is a row of its own."""
+    labels = tokens[..., 1:].flatten(0, 1)
+    return model(
+        labels=labels.masked_fill(labels == pad, -100),
+        encoder_outputs=_encoded(memory, tokens.shape[1]),
+        use_cache=False,
+    ).loss
+
+
+def weighed_loss(
+    model: VisionEncoderDecoderModel,
+    tokens: Tensor,
+    memory: Memory,
+    weights: Tensor,
+    *,
+    special: SpecialTokens,
+) -> Tensor:
+    """Mean over captions of what their tokens cost together, each by its weight.
+
+    Args:
+        model: that reads them.
+        tokens: ``(B, C, L)`` ids, no start token, the end included, padding last.
+        memory: of the ``B`` images.
+        weights: ``(B, C)``.
+        special: which tokens start and pad.
+    """
+    rows = tokens.flatten(0, 1)
+    logits = model(
+        decoder_input_ids=functional.pad(rows[:, :-1], (1, 0), value=special.start),
+        encoder_outputs=_encoded(memory, tokens.shape[1]),
+        use_cache=False,
+    ).logits
+    costs = functional.cross_entropy(
+        logits.flatten(0, 1), rows.flatten(), ignore_index=special.pad, reduction="none"
+    )
+    return (weights * costs.view_as(tokens).sum(dim=-1)).mean()
+
+
+@torch.no_grad()
+def write(
+    model: VisionEncoderDecoderModel,
+    memory: Memory,
+    *,
+    special: SpecialTokens,
+    max_length: int,
+    **how: object,
+) -> Tensor:
+    """What ``generate`` writes, ``(B, C, L)`` without the start token.
+
+    Args:
+        model: that writes.
+        memory: of the ``B`` images.
+        special: tokens that are no words.
+        max_length: most tokens, end included.
+        how: other options of ``generate``, as ``num_beams``.
+    """
+    rows = model.generate(
+        encoder_outputs=_encoded(memory, 1),
+        max_new_tokens=max_length,
+        decoder_start_token_id=special.start,
+        eos_token_id=special.end,
+        pad_token_id=special.pad,
+        suppress_tokens=sorted({special.start, special.pad, special.unknown} - {special.end, None}),
+        **how,
+    )
+    return rows[:, 1:].unflatten(0, (len(memory.features), -1))
 
 
 def gpt2_loss(gpt2: GPT2LMHeadModel, tokens: Tensor, memory: Memory, *, pad: int) -> Tensor:
@@ -111,6 +210,11 @@ def words(row: list[int], special: SpecialTokens) -> list[int]:
     """The ids before the end or the padding."""
     stops = [i for i, token in enumerate(row) if token in (special.end, special.pad)]
     return row[: stops[0]] if stops else row
+
+
+def _encoded(memory: Memory, rows: int) -> BaseModelOutput:
+    """The memory, all of it there, as an encoder's output, repeated for every row of an image."""
+    return BaseModelOutput(memory.features.repeat_interleave(rows, dim=0))
 
 
 def _mask(memory: Memory, rows: int) -> Tensor | None:

@@ -1,0 +1,1 @@
+"""Ours and the usual routes side by side, a file a task; ``benchmark.py`` runs them."""
