@@ -11,12 +11,16 @@ Both splits are read, as none of them was trained on.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
+from vlm.cli.evaluate_grounding import signature_of
 from vlm.cli.grounding_table import grounding_table
 from vlm.errors import InputError
 from vlm.explain.maps import BY_MODEL, explain, reduced
@@ -48,33 +52,47 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON of all scores")
     given = parser.parse_args()
     module = VisionLanguageModule.load(given.checkpoint)
-    record = {}
+    synonyms, record = names_of_objects(None), {}
     for author in ("the model", "people"):
-        scores, texts = None, 0
+        scores, counts = None, Counter()
         for split in SPLITS:
-            instances = given.annotations / f"instances_{split}.json"
-            scenes, categories = read_scenes(instances)
-            nouns = Nouns(categories, names_of_objects(None))
+            scenes, categories = read_scenes(given.annotations / f"instances_{split}.json")
+            nouns = Nouns(categories, synonyms)
             samples = read_captions(given.annotations / f"captions_{split}.json", given.images)
             captions = {sample.image_id: sample.captions for sample in samples}
-            for scene in scenes:
+            for scene in tqdm(scenes, desc=f"{split}, by {author}", leave=False):
                 path, objects = given.images / scene.name, SceneObjects(scene, nouns)
                 by_people = captions.get(scene.image_id, ()) if author == "people" else None
                 for passage in passages(module, path, by_people, most=given.people):
-                    texts += 1
                     found = objects.named(passage.words)
-                    if not found.words:
-                        continue
-                    rows, boxes = all_maps(passage, found.mentions)
-                    scores = scores or GroundingScores(list(rows))
-                    scores.add(scene.image_id, boxes, np.stack([*rows.values()]), found.words)
+                    counts["texts"] += 1
+                    counts["words not in the picture"] += found.absent
+                    counts["words without a mask"] += found.unmasked
+                    if found.words:
+                        rows, boxes = all_maps(passage, found.mentions)
+                        scores = scores or GroundingScores(list(rows))
+                        scores.add(scene.image_id, boxes, np.stack([*rows.values()]), found.words)
         if scores is None:
             raise SystemExit(f"no caption of {author} names an object with a mask")
-        record[author] = scores.record()
-        print(f"\n{texts} captions of {author}, objects named in {scores.images} photos")
-        print(grounding_table(record[author]), flush=True)
+        about = {"images": scores.images, **counts, "signature": signature_of(scores, synonyms)}
+        record[author] = {name: {**row, "of": about} for name, row in scores.record().items()}
+        print(f"\n{counts['texts']} captions of {author}")
+        print(grounding_table(record[author]))
+        print(margins(record[author]), flush=True)
     if given.output:
         write_json(given.output, record)
+
+
+def margins(metrics: Mapping[str, Mapping[str, Any]]) -> str:
+    """Of every reduction but single heads, pointing by region beyond the centre baseline."""
+    lines = ["points over the centre baseline, by region:"]
+    for name, row in metrics.items():
+        if "-head-" not in name:
+            margin = row["margin over centre"]
+            low, high = margin["interval"]
+            own = margin["pointing by region"]
+            lines.append(f"{name:16}{100 * own:+6.1f}  95 % {100 * low:+.1f} to {100 * high:+.1f}")
+    return "\n".join(lines)
 
 
 def passages(

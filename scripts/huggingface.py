@@ -108,7 +108,7 @@ def weighed_loss(
         tokens: ``(B, C, L)`` ids, no start token, the end included, padding last.
         memory: of the ``B`` images.
         weights: ``(B, C)``.
-        special: which tokens start and pad.
+        special: which tokens start and pad, and are impossible like the unknown one.
     """
     rows = tokens.flatten(0, 1)
     logits = model(
@@ -116,6 +116,8 @@ def weighed_loss(
         encoder_outputs=_encoded(memory, tokens.shape[1]),
         use_cache=False,
     ).logits
+    never = {special.start, special.pad, special.unknown} - {special.end, None}
+    logits.index_fill_(-1, torch.tensor(sorted(never), device=rows.device), -torch.inf)
     costs = functional.cross_entropy(
         logits.flatten(0, 1), rows.flatten(), ignore_index=special.pad, reduction="none"
     )

@@ -12,7 +12,7 @@ from torch import Tensor
 from routes import ours
 from routes.rewards import advantages, rewards_of
 from routes.rounds import OURS, Task
-from routes.sizes import LONGEST, SPECIAL, Sizes, captioner_of, captions_of, regions_of
+from routes.sizes import LONGEST, PAD, SPECIAL, Sizes, captioner_of, captions_of, regions_of
 from routes.training import Learning
 
 
@@ -22,8 +22,10 @@ def self_critical(sizes: Sizes) -> Task:
     model = encoder_decoder_of(captioner.decoder, SPECIAL).to(sizes.device)
     encoder = copy.deepcopy(captioner.encoder)
 
+    objective, cost = ours.self_critical_of(sizes, rewards.references)
+
     def own() -> Tensor:
-        return ours.self_critical(captioner, captioner.encode(regions), rewards.ours)
+        return cost(captioner, captioner.encode(regions))
 
     def theirs() -> Tensor:
         memory = encoder(regions)
@@ -39,8 +41,9 @@ def self_critical(sizes: Sizes) -> Task:
     weights = torch.linspace(-1, 1, tokens[..., 0].numel(), device=sizes.device)
     weights = weights.view(tokens.shape[:2])
     memory = encoder(regions)
+    real = tokens != PAD
     torch.testing.assert_close(
-        ours.weighed_loss(captioner, memory, tokens, weights),
+        objective.surrogate(captioner, memory, tokens, real.sum(-1), weights, special=SPECIAL),
         weighed_loss(model, tokens, memory, weights, special=SPECIAL),
         rtol=1e-4,
         atol=1e-3,

@@ -140,17 +140,17 @@ def test_probabilities_are_those_that_samples_were_drawn_with():
     tiny = tiny_captions(dropout=0.4)
     objective, special = prepared(tiny), special_of(tiny.tokenizer)
     tiny.captioner.eval()
-    decoded = drawn_again(tiny, Sampling(5, max_length=7), seed=4)
+    decoded = drawn_again(tiny, Sampling(5, objective.temperature, max_length=7), seed=4)
     tiny.captioner.eval()
     for image, sample in [(0, 0), (1, 3), (2, 4)]:
         alone = torch.zeros(3, 5)
         alone[image, sample] = -15  # of 15 samples, whose mean is taken
-        found = objective._surrogate(
+        found = objective.surrogate(
             tiny.captioner, tiny.memory, *decoded[:2], alone, special=special
         )
         length = int(decoded.lengths[image, sample])
         said = decoded.tokens[image, sample, :length].tolist()
-        assert_close(found, log_probability(tiny, image, said, 1.0))
+        assert_close(found, log_probability(tiny, image, said, objective.temperature))
 
 
 def expected_reward(tiny: TinyCaptions, objective: SelfCritical) -> float:

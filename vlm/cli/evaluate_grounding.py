@@ -49,7 +49,7 @@ def evaluate_grounding(options: argparse.Namespace) -> Report:
         "files": len(files),
         "words not in the picture": folder.absent,
         "words without a mask": folder.unmasked,
-        "signature": _signature(folder.scores, synonyms),
+        "signature": signature_of(folder.scores, synonyms),
     }
     metrics = {name: {**row, "of": about} for name, row in folder.scores.record().items()}
     return Report(metrics, folder.records, grounding_table(metrics))
@@ -171,7 +171,8 @@ def _kind(maps: WordMaps, names: Sequence[str]) -> str:
     return f"of {layers} layers and {heads} heads ({maps.reduction}, {len(names)} reductions)"
 
 
-def _signature(scores: GroundingScores, synonyms: Synonyms) -> str:
+def signature_of(scores: GroundingScores, synonyms: Synonyms) -> str:
+    """How the scores were made, with a hash of the words that they are of."""
     words = (
         [str(image), word.text, word.category, int(word.mask.cells.sum()), word.unique]
         for image, word in scores.words

@@ -145,7 +145,7 @@ class SelfCritical(Objective):
             rewards = torch.from_numpy(self._rewards(captions, images)).view(ended.shape)
             advantages = self._advantages(rewards).to(memory.features)
             drawn = tokens[:, 1:], lengths[:, 1:]
-            value = self._surrogate(captioner, memory, *drawn, advantages, special=special)
+            value = self.surrogate(captioner, memory, *drawn, advantages, special=special)
         numbers = _numbers(captions, ended, rewards, advantages)
         self._watch.see(numbers)
         return Loss(value, numbers)
@@ -163,7 +163,7 @@ class SelfCritical(Objective):
         )
         return decoded.tokens, decoded.lengths
 
-    def _surrogate(
+    def surrogate(
         self,
         captioner: Captioner,
         memory: Memory,
