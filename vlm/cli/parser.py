@@ -9,7 +9,7 @@ import lightning as L
 from lightning.pytorch.cli import LightningArgumentParser
 
 from vlm.data import CaptionData, JointData, VQAData
-from vlm.decoding import BeamSearch, Greedy, Sampling
+from vlm.decoding import BeamSearch, DiverseBeamSearch, Greedy, Sampling
 from vlm.errors import InputError
 from vlm.models.backbone import FrozenBackbone
 from vlm.models.decoder import TextDecoder
@@ -35,6 +35,7 @@ OPTIONS_OF = (
     RegionEncoder,
     TextDecoder,
     BeamSearch,
+    DiverseBeamSearch,
     Greedy,
     Sampling,
 )
