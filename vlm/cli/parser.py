@@ -22,7 +22,17 @@ UNKNOWN = (
     r"does not accept option '([\w.]+)'",
     r"nrecognized arguments: --(\S+)",
 )
-TOP = ("model", "data", "trainer", "output", "backbone", "ckpt_path", "seed_everything", "config")
+TOP = (
+    "model",
+    "data",
+    "trainer",
+    "output",
+    "backbone",
+    "ensemble",
+    "ckpt_path",
+    "seed_everything",
+    "config",
+)
 OPTIONS_OF = (
     L.Trainer,
     AnsweringModule,

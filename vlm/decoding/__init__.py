@@ -2,6 +2,7 @@
 
 from vlm.decoding.beams import BeamSearch
 from vlm.decoding.diverse import DiverseBeamSearch
+from vlm.decoding.ensemble import EnsembleState
 from vlm.decoding.sampling import Greedy, Sampling
 from vlm.decoding.strategy import Decoded, DecodingState, SpecialTokens, Strategy
 
@@ -10,6 +11,7 @@ __all__ = [
     "Decoded",
     "DecodingState",
     "DiverseBeamSearch",
+    "EnsembleState",
     "Greedy",
     "Sampling",
     "SpecialTokens",
