@@ -11,7 +11,10 @@ from vlm.training.module import VisionLanguageModule
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 ALL = sorted(CONFIGS.rglob("*.yaml"))
-OVERLAYS = {"blind": "flickr8k", "blind_vqa": "daquar", "wandb": "flickr8k"}
+ABLATIONS = {path.stem for path in (CONFIGS / "ablations").iterdir()}
+OVERLAYS = {"blind": "flickr8k", "blind_vqa": "daquar", "wandb": "flickr8k"} | {
+    name: "demo_joint" if name.startswith("decoder_") else "flickr8k" for name in ABLATIONS
+}
 
 
 FILES = {
