@@ -11,10 +11,7 @@ from vlm.training.module import VisionLanguageModule
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 ALL = sorted(CONFIGS.rglob("*.yaml"))
-ABLATIONS = {path.stem for path in (CONFIGS / "ablations").iterdir()}
-OVERLAYS = {"blind": "flickr8k", "blind_vqa": "daquar", "wandb": "flickr8k"} | {
-    name: "demo_joint" if name.startswith("decoder_") else "flickr8k" for name in ABLATIONS
-}
+OVERLAYS = {"blind": "flickr8k", "blind_vqa": "daquar", "wandb": "flickr8k"}
 
 
 FILES = {
@@ -26,6 +23,11 @@ FILES = {
         "annotations": "annotations",
     },
 }
+
+# What a question of the ablations is asked of, if not of flickr8k.
+ASKED_OF = {"decoder": "demo_joint"}
+ABLATIONS = {path.stem for path in (CONFIGS / "ablations").iterdir()}
+OVERLAYS |= {name: ASKED_OF.get(name.partition("_")[0], "flickr8k") for name in ABLATIONS}
 
 
 def files(kind: str) -> str:
