@@ -29,6 +29,11 @@ FILES = {
     },
 }
 
+# What a question of the ablations is asked of, if not of flickr8k.
+ASKED_OF = {"decoder": "demo_joint"}
+ABLATIONS = {path.stem for path in (CONFIGS / "ablations").iterdir()}
+OVERLAYS |= {name: ASKED_OF.get(name.partition("_")[0], "flickr8k") for name in ABLATIONS}
+
 
 def files(kind: str) -> str:
     """The files of the tiny world's splits, as an option."""

@@ -3,10 +3,16 @@
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
 
 from vlm.cli.arguments import Arguments
 from vlm.cli.photos import load_captioner
 from vlm.cli.photos import parser as photo_parser
+from vlm.formats.captions import CaptionSample
+from vlm.training.caption_task import CaptionResult
+from vlm.training.ensemble import write_together
 from vlm.training.module import VisionLanguageModule
 
 
@@ -15,8 +21,17 @@ def main(verb: str, arguments: Sequence[str]) -> None:
     caption = parser(verb)
     caption.add_argument("--batch_size", type=_positive, default=16)
     caption.add_argument("--json", action="store_true", help="one JSON object a line")
+    caption.add_argument(
+        "--ensemble",
+        nargs="+",
+        metavar="CHECKPOINT",
+        help="others that write along: the mean of the probabilities of all decides",
+    )
     options = caption.parse_args(arguments)
     module = load_captioner(options)
+    if options.ensemble:
+        others, backbone = options.ensemble, options.backbone
+        write_together(module, options.checkpoint, others, backbone=backbone)
     for start in range(0, len(options.images), options.batch_size):
         paths = options.images[start : start + options.batch_size]
         for path, caption, log_probability in captions(module, paths):
@@ -35,14 +50,13 @@ def parser(verb: str) -> Arguments:
     return parser
 
 
-def captions(
-    module: VisionLanguageModule, paths: Sequence[str]
-) -> Iterator[tuple[str, str, float]]:
+def captions(module: VisionLanguageModule, paths: Sequence[str]) -> Iterator[CaptionResult]:
     """Path, caption and log-probability of each image."""
-    task = module.captioning
-    decoded = task.write(module.network.encode(module.look_at(paths)))
-    for path, tokens, total in zip(paths, decoded.tokens[:, 0], decoded.sums[:, 0], strict=True):
-        yield path, module.tokenizer.decode(tokens.tolist()), total.item()
+    samples = [CaptionSample(path, Path(path), ()) for path in paths]
+    with torch.inference_mode():
+        module.looked = module.look_at(paths)
+        memory = module.network.encode(module.looked)
+    yield from module.captioning.respond(memory, samples)
 
 
 def _positive(text: str) -> int:

@@ -9,7 +9,7 @@ import lightning as L
 from lightning.pytorch.cli import LightningArgumentParser
 
 from vlm.data import CaptionData, JointData, VQAData
-from vlm.decoding import BeamSearch, Greedy, Sampling
+from vlm.decoding import BeamSearch, DiverseBeamSearch, Greedy, Sampling
 from vlm.errors import InputError
 from vlm.models.backbone import FrozenBackbone
 from vlm.models.decoder import TextDecoder
@@ -22,7 +22,17 @@ UNKNOWN = (
     r"does not accept option '([\w.]+)'",
     r"nrecognized arguments: --(\S+)",
 )
-TOP = ("model", "data", "trainer", "output", "backbone", "ckpt_path", "seed_everything", "config")
+TOP = (
+    "model",
+    "data",
+    "trainer",
+    "output",
+    "backbone",
+    "ensemble",
+    "ckpt_path",
+    "seed_everything",
+    "config",
+)
 OPTIONS_OF = (
     L.Trainer,
     AnsweringModule,
@@ -35,6 +45,7 @@ OPTIONS_OF = (
     RegionEncoder,
     TextDecoder,
     BeamSearch,
+    DiverseBeamSearch,
     Greedy,
     Sampling,
 )

@@ -1,7 +1,6 @@
 """``vlm fit|validate|test|predict``: LightningCLI, with the checkpoint as lowest config."""
 
 import logging
-import os
 import sys
 import tempfile
 import warnings
@@ -19,7 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import CSVLogger
 
 from vlm.cli.accelerator import has_bf16
-from vlm.cli.login import has_wandb_login
+from vlm.cli.login import keep_wandb_quiet
 from vlm.cli.parser import OneSentenceParser, sentence_within
 from vlm.cli.precedence import (
     configs_first,
@@ -33,6 +32,7 @@ from vlm.errors import InputError
 from vlm.text.tokenizer import CaptionTokenizer
 from vlm.training import checkpoint as checkpoints
 from vlm.training.callbacks import ResultWriter, RunRecord, SampleTable
+from vlm.training.ensemble import write_together
 from vlm.training.warm_start import take_over
 
 # What the libraries say about their own insides, or advise where the advice is known.
@@ -157,6 +157,14 @@ class TrainerCLI(LightningCLI):
             default=None,
             help="Checkpoint, of any task, whose encoder and decoder a training begins with.",
         )
+        if self.verb in ("test", "predict"):
+            parser.add_argument(
+                "--ensemble",
+                type=str,
+                nargs="+",
+                default=[],
+                help="Checkpoints of captioners that write along: the mean of all decides.",
+            )
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments(
@@ -183,7 +191,7 @@ class TrainerCLI(LightningCLI):
         self.output = Path(config.output or self._default_output(config))
         trainer.default_root_dir = str(self.output)
         trainer.use_distributed_sampler = False
-        _keep_wandb_quiet(trainer.logger, self.output)
+        keep_wandb_quiet(trainer.logger, self.output)
         if self.verb == "fit":
             self._prepare_fit(config)
 
@@ -222,6 +230,10 @@ class TrainerCLI(LightningCLI):
         if self.recipe is not None:
             checkpoints.check_backbone(self.model.backbone, self.recipe)
             checkpoints.check_boxes(self.datamodule.store, self.recipe)
+        others = self._get(self.config, "ensemble", default=[])
+        if others:
+            config = self.config[self.verb]
+            write_together(self.model, config.ckpt_path, others, backbone=config.backbone)
         if self.trainer.is_global_zero:
             for split in splits_read(self.trainer, self.verb):
                 self.datamodule.check_images(split)
@@ -255,7 +267,8 @@ class TrainerCLI(LightningCLI):
         folder = Path(config.ckpt_path).resolve().parent
         if self.verb == "fit":
             return folder.parent if folder.name == "checkpoints" else folder
-        return folder / self.verb
+        ensemble = "-ensemble" if config.get("ensemble") else ""
+        return folder / (self.verb + ensemble)
 
 
 def _value_of(option: str, arguments: Sequence[str]) -> str | None:
@@ -280,15 +293,3 @@ def _csv_logger(folder: Path) -> CSVLogger:
 
 def _is_no_advertisement(record: logging.LogRecord) -> bool:
     return "Tip:" not in record.getMessage()
-
-
-def _keep_wandb_quiet(loggers: Any, folder: Path) -> None:
-    """A wandb logger writes into the output folder, offline unless a login is there already."""
-    loggers = loggers if isinstance(loggers, list) else [loggers]
-    wandb = [one for one in loggers if getattr(one, "class_path", "").endswith("WandbLogger")]
-    for logger in wandb:
-        logger.init_args.save_dir = str(folder)
-    if wandb and "WANDB_MODE" not in os.environ and not has_wandb_login():
-        os.environ["WANDB_MODE"] = "offline"
-        folder.mkdir(parents=True, exist_ok=True)
-        print(f"wandb: no login found, so this run stays offline under {folder / 'wandb'}")

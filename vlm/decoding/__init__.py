@@ -1,6 +1,8 @@
-"""Greedy, BeamSearch and Sampling over a DecodingState; they know no model, word or image."""
+"""Strategies over a DecodingState; they know no model, word or image."""
 
 from vlm.decoding.beams import BeamSearch
+from vlm.decoding.diverse import DiverseBeamSearch
+from vlm.decoding.ensemble import EnsembleState
 from vlm.decoding.sampling import Greedy, Sampling
 from vlm.decoding.strategy import Decoded, DecodingState, SpecialTokens, Strategy
 
@@ -8,6 +10,8 @@ __all__ = [
     "BeamSearch",
     "Decoded",
     "DecodingState",
+    "DiverseBeamSearch",
+    "EnsembleState",
     "Greedy",
     "Sampling",
     "SpecialTokens",

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from vlm.decoding import Decoded, SpecialTokens, Strategy
+from vlm.decoding import Decoded, DecodingState, EnsembleState, SpecialTokens, Strategy
 from vlm.errors import InputError
 from vlm.explain.passages import Passage, caption_passage
 from vlm.metrics import score_captions
@@ -88,21 +88,28 @@ class CaptionTask(Task[CaptionResult]):
         return plain.loss(self.captioner, memory, samples, self.tokenizer)
 
     @torch.inference_mode()
-    def write(self, memory: Memory) -> Decoded:
-        """Captions over a memory by the strategy, as tokens."""
+    def write(self, memory: Memory, *others: DecodingState) -> Decoded:
+        """Captions over a memory by the strategy, as tokens; others may write along."""
         tokenizer, features = self.tokenizer, memory.features
         special = SpecialTokens(tokenizer.start, tokenizer.end, tokenizer.pad, tokenizer.unknown)
         state = self.captioner.start(memory)
+        if others:
+            state = EnsembleState([state, *others])
         return self.decoding.decode(
             state, batch=len(features), special=special, device=features.device
         )
 
     def respond(self, memory: Memory, samples: Sequence[Any]) -> list[CaptionResult]:
         """The best caption of each image."""
-        decoded = self.write(memory)
+        decoded = self.write(memory, *self.along(samples))
         texts = [self.tokenizer.decode(tokens.tolist()) for tokens in decoded.tokens[:, 0]]
         sums = decoded.sums[:, 0].tolist()
         return [CaptionResult(*row) for row in zip(self.keys(samples), texts, sums, strict=True)]
+
+    def along(self, samples: Sequence[Any]) -> list[DecodingState]:
+        """The states of other captioners that write along; of none."""
+        del samples
+        return []
 
     def passage(self, regions: RegionFeatures, caption: str | None = None) -> Passage:
         """The caption of one image, for its maps: the one that is given, or else written.
