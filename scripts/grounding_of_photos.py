@@ -48,7 +48,7 @@ def main() -> None:
         required=True,
         help="folder of captions_SPLIT.json and instances_SPLIT.json",
     )
-    parser.add_argument("--people", type=int, default=2, help="captions of people's a photo, most")
+    parser.add_argument("--people", type=int, default=5, help="captions of people's a photo, most")
     parser.add_argument("--output", type=Path, help="JSON of all scores")
     given = parser.parse_args()
     module = VisionLanguageModule.load(given.checkpoint)

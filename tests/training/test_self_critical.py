@@ -179,7 +179,7 @@ def test_what_is_logged_by_hand():
     objective = prepared(tiny, samples=3)
     torch.manual_seed(6)
     logged = objective.loss(*tiny).logged
-    decoded = drawn_again(tiny, Sampling(3, max_length=7, greedy=True), seed=6)
+    decoded = drawn_again(tiny, Sampling(3, 0.5, max_length=7, greedy=True), seed=6)
     drawn = [words_of(tiny, row) for row in decoded.tokens[:, 1:].flatten(0, 1).tolist()]
     bare = [[word for word in words if word != END] for words in drawn]
     assert logged["words"] == pytest.approx(sum(map(len, bare)) / 9)
@@ -307,13 +307,18 @@ def test_references_of_strange_words_are_refused():
     tokenizer = tiny_captions().tokenizer
     strange = {1: ("zebra zebra on a piano", "a dog"), 2: ("the dog runs on the grass",)}
     # Of 13 words, "zebra" twice and "piano" once are strange.
-    with pytest.raises(InputError, match=r"lacks 23% of the words .* \(zebra, piano\), more than"):
+    with pytest.raises(
+        InputError, match=r"no token for 23% of the words .* \(zebra, piano\), more than"
+    ):
         SelfCritical().prepare(as_samples(strange), tokenizer)
     few = {1: ("the dog runs on the grass and the dog runs on the zebra",)}
-    with pytest.raises(InputError, match=r"lacks 15% .* \(and, zebra\)"):
+    with pytest.raises(InputError, match=r"no token for 15% .* \(and, zebra\)"):
         SelfCritical().prepare(as_samples(few), tokenizer)
-    fewer = {1: ("the dog runs on the grass", "the dog runs on the zebra")}
-    SelfCritical().prepare(as_samples(fewer), tokenizer)
+    fewer = as_samples({1: ("the dog runs on the grass", "the dog runs on the zebra")})
+    SelfCritical().prepare(fewer, tokenizer)
+    untaught = [tokenizer.vocabulary["dog"]]
+    with pytest.raises(InputError, match=r"no token for 25% .* \(dog, zebra\).*start from one of"):
+        SelfCritical().prepare(fewer, tokenizer, untaught=untaught)
 
 
 def test_samples_longer_than_the_decoder_has_positions_are_refused():

@@ -76,7 +76,7 @@ class CaptionTask(Task[CaptionResult]):
 
     def prepare(self, samples: Sequence[Any]) -> None:
         """The objective's look at the training set."""
-        self.objective.prepare(samples, self.tokenizer)
+        self.objective.prepare(samples, self.tokenizer, untaught=self.untaught)
 
     def loss(self, memory: Memory, samples: Sequence[Any]) -> Loss:
         """The objective."""

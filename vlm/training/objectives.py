@@ -1,7 +1,7 @@
 """What training minimises: an objective is an object, chosen by name in YAML."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -36,14 +36,21 @@ class Objective(ABC):
     # Most tokens of a caption that the objective has written.
     max_length: int = 0
 
-    def prepare(self, samples: Sequence[Any], tokenizer: CaptionTokenizer) -> None:
+    def prepare(
+        self,
+        samples: Sequence[Any],
+        tokenizer: CaptionTokenizer,
+        *,
+        untaught: Collection[int] = (),
+    ) -> None:
         """Looks at the whole training set, once before the first step; most have no need to.
 
         Args:
             samples: all images of the training split with their captions.
             tokenizer: of the captioner's text.
+            untaught: ids of tokens that the checkpoint a training starts from does not have.
         """
-        del samples, tokenizer
+        del samples, tokenizer, untaught
 
     @abstractmethod
     def loss(

@@ -1,7 +1,7 @@
 """SelfCritical: captions are drawn, and what scored well becomes more probable (SCST)."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -100,7 +100,13 @@ class SelfCritical(Objective):
         self._scorer: Scorer | None = None
         self._watch = Watch(self.guard)
 
-    def prepare(self, samples: Sequence[Any], tokenizer: CaptionTokenizer) -> None:
+    def prepare(
+        self,
+        samples: Sequence[Any],
+        tokenizer: CaptionTokenizer,
+        *,
+        untaught: Collection[int] = (),
+    ) -> None:
         """Counts the references of all training images, and makes the signature.
 
         Raises:
@@ -114,7 +120,7 @@ class SelfCritical(Objective):
             )
         captions = iter(as_captions([text for row in texts.values() for text in row]))
         self._references = {key: [next(captions) for _ in row] for key, row in texts.items()}
-        _require_words(self._references, tokenizer)
+        _require_words(self._references, tokenizer, {tokenizer.unknown, *untaught})
         self._scorer = self.reward.against(self._references)
         self.signature = reward_signature([self.reward.name], texts)
 
@@ -263,7 +269,7 @@ def _numbers(
     }
 
 
-def _require_words(references: References, tokenizer: CaptionTokenizer) -> None:
+def _require_words(references: References, tokenizer: CaptionTokenizer, strange: set[int]) -> None:
     """Holds that a captioner can write most words of the references.
 
     Raises:
@@ -273,12 +279,12 @@ def _require_words(references: References, tokenizer: CaptionTokenizer) -> None:
         word for row in references.values() for caption in row for word in caption.words[:-1]
     )
     spelled = zip(counts, tokenizer.encode([*counts], max_length=10**6), strict=True)
-    lacking = {word for word, ids in spelled if tokenizer.unknown in ids}
+    lacking = {word for word, ids in spelled if strange & {*ids}}
     share = sum(counts[word] for word in lacking) / max(1, counts.total())
     if share > MOST_UNKNOWN:
         examples = [word for word, _ in counts.most_common() if word in lacking]
         raise InputError(
-            f"the captioner's vocabulary lacks {share:.0%} of the words of the references "
-            f"({shown(examples)}), more than {MOST_UNKNOWN:.0%}; train it by cross-entropy on such "
-            "captions first, or lower data.vocabulary.min_count"
+            f"the captioner, or the checkpoint it starts from, has no token for {share:.0%} of the "
+            f"words of the references ({shown(examples)}), more than {MOST_UNKNOWN:.0%}; start "
+            "from one of cross-entropy on such captions, or lower data.vocabulary.min_count"
         )

@@ -24,6 +24,7 @@ class Task(ABC, Generic[Result]):
         file: that its results are written to.
         results: what it did in this pass; each begins with the id that it is of.
         record: what ``metrics.json`` holds of the pass, None where there was nothing to score by.
+        untaught: ids of tokens that the checkpoint a training starts from does not have.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Task(ABC, Generic[Result]):
     def __init__(self) -> None:
         self.results: list[Result] = []
         self.record: Mapping[str, Any] | None = None
+        self.untaught: frozenset[int] = frozenset()
 
     @property
     def signature(self) -> str:

@@ -31,7 +31,11 @@ def take_over(module: VisionLanguageModule, content: dict[str, Any]) -> None:
             f"{module.backbone.hash}; start from one of the same backbone"
         )
     taken = {name: value for name, value in content["state_dict"].items() if name.startswith(TAKEN)}
-    taken[WORDS] = _words(recipe["tokenizer"], module.tokenizer, taken[WORDS], own[WORDS])
+    known, vocabulary = (
+        CaptionTokenizer(recipe["tokenizer"]).vocabulary,
+        module.tokenizer.vocabulary,
+    )
+    taken[WORDS] = _words(known, vocabulary, taken[WORDS], own[WORDS])
     expected = {name: value.shape for name, value in own.items() if name.startswith(TAKEN)}
     found = {name: value.shape for name, value in taken.items()}
     if found != expected:
@@ -42,15 +46,18 @@ def take_over(module: VisionLanguageModule, content: dict[str, Any]) -> None:
             "same widths and layers"
         )
     module.load_state_dict(own | taken)
+    for task in module.tasks:
+        task.untaught = frozenset(vocabulary[word] for word in vocabulary.keys() - known.keys())
 
 
-def _words(definition: str, tokenizer: CaptionTokenizer, theirs: Tensor, ours: Tensor) -> Tensor:
+def _words(
+    known: dict[str, int], vocabulary: dict[str, int], theirs: Tensor, ours: Tensor
+) -> Tensor:
     """Embeddings of our words: theirs where they know the word."""
     if theirs.shape[1:] != ours.shape[1:]:
         return theirs
-    known = CaptionTokenizer(definition).vocabulary
-    words, pairs = ours.clone(), tokenizer.vocabulary.items()
-    for word, place in pairs:
+    words = ours.clone()
+    for word, place in vocabulary.items():
         if word in known:
             words[place] = theirs[known[word]]
     return words
