@@ -15,6 +15,7 @@ from vlm.files import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
+ASKED_OF = {"decoder": "vqav2_joint", "objective": "demo_scst"}
 OVERLAYS = {path.stem: path for path in (CONFIGS / "ablations").glob("*.yaml")}
 script = SimpleNamespace(**runpy.run_path(str(ROOT / "scripts" / "ablations.py")))
 
@@ -23,7 +24,7 @@ def test_every_question_has_two_answers_or_more():
     contents = [yaml.safe_load(path.read_text()) for path in OVERLAYS.values()]
     assert all(contents.count(content) == 1 for content in contents)
     questions = [name.partition("_")[0] for name in OVERLAYS]
-    assert set(questions) == {"region", "smoothing", "vocabulary", "views", "decoder"}
+    assert set(questions) == {"region", "smoothing", "vocabulary", "views", "objective", "decoder"}
     assert all(questions.count(question) >= 2 for question in questions)
 
 
@@ -48,7 +49,7 @@ def parsed(*configs: Path) -> dict[str, str]:
 @pytest.mark.parametrize("name", sorted(OVERLAYS))
 def test_an_overlay_changes_what_it_names_and_nothing_else(name: str):
     """Over one base; tests/test_configs.py has it trained over another."""
-    base = CONFIGS / ("vqav2_joint.yaml" if name.startswith("decoder_") else "demo.yaml")
+    base = CONFIGS / f"{ASKED_OF.get(name.partition('_')[0], 'demo')}.yaml"
     below, above = parsed(base), parsed(base, OVERLAYS[name])
     named = leaves(yaml.safe_load(OVERLAYS[name].read_text()))
     assert named.items() <= above.items()

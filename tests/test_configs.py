@@ -30,7 +30,7 @@ FILES = {
 }
 
 # What a question of the ablations is asked of, if not of flickr8k.
-ASKED_OF = {"decoder": "demo_joint"}
+ASKED_OF = {"decoder": "demo_joint", "objective": "flickr8k_scst"}
 ABLATIONS = {path.stem for path in (CONFIGS / "ablations").iterdir()}
 OVERLAYS |= {name: ASKED_OF.get(name.partition("_")[0], "flickr8k") for name in ABLATIONS}
 
