@@ -10,6 +10,7 @@ from vlm.cli.demo import captions as demo_captions
 from vlm.files import read_json
 from vlm.metrics import score_captions
 from vlm.training.eyes import train_eyes
+from vlm.training.module import VisionLanguageModule
 
 KEYS = [
     "CIDEr-D",
@@ -41,6 +42,13 @@ def test_a_small_demo_writes_all_it_promises(tmp_path: Path, monkeypatch, capsys
     monkeypatch.setattr(demo, "SPLITS", {"train": 40, "val": 9, "test": 10, "test_seen": 10})
     monkeypatch.setattr(demo, "train_eyes", partial(train_eyes, portraits=96, epochs=1))
     monkeypatch.setattr(demo_captions, "SHOWN", 3)
+    asked, attend = [], VisionLanguageModule.attend
+
+    def watched(*arguments, reduction: str):
+        asked.append(reduction)
+        return attend(*arguments, reduction=reduction)
+
+    monkeypatch.setattr(VisionLanguageModule, "attend", watched)
     output = tmp_path / "out"
     assert main(["demo", "--output", str(output), "--seed", "3"]) == 0
     check_files(output)
@@ -50,6 +58,10 @@ def test_a_small_demo_writes_all_it_promises(tmp_path: Path, monkeypatch, capsys
     assert all(0 <= accuracy <= 100 for accuracy in vqa.values())
     page = (output / "index.html").read_text()
     assert page.count("<section>") == 3
+    footer = page.split("<footer>")[1]
+    assert "the reduction “mean”" in footer
+    assert "evidence of where the decoder looked, not of why" in footer
+    assert asked == ["mean"] * 3
     said = capsys.readouterr().out
     assert "vlm attend" in said
     assert "vlm answer" in said

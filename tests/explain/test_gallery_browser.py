@@ -1,10 +1,21 @@
 """The gallery of the page of words in a real browser, and the way to its images and back."""
 
+from pathlib import Path
+from statistics import fmean
+
 import pytest
+from browser import Browser
 from viewed import EVIL, SELECTED, many
+
+from vlm.cli import main
 
 pytestmark = pytest.mark.browser
 TITLES = "[...document.querySelectorAll('#thumbnails .title')].map(title => title.textContent)"
+
+READINGS = (
+    "[...document.querySelectorAll('[id^=entry-]')]"
+    ".map(entry => JSON.parse(entry.textContent).readings[0])"
+)
 
 
 def test_a_gallery_is_searched_sorted_and_turned(show):
@@ -33,6 +44,34 @@ def test_a_gallery_is_searched_sorted_and_turned(show):
     assert "search=C%C3%81T" in page.evaluate("location.hash")
     page.write(" horse")
     assert page.text("#found") == "no image that matches, 120 in all"
+
+
+def test_the_commands_gallery_is_sorted_by_the_scores_of_its_texts(
+    browser: Browser, tiny_checkpoint: Path, tiny_world: Path, tmp_path: Path
+):
+    photos = sorted((tiny_world / "images").glob("test_0*"))[:4]
+    asked = ["--reduction", "mean", "--html", "--output", str(tmp_path)]
+    assert main(["attend", str(tiny_checkpoint), *map(str, photos), *asked]) == 0
+    browser.open(tmp_path / "index.html")
+    texts = browser.evaluate(READINGS)
+    scores = {
+        "deletion (mean)": [text["deletion"]["mean"] for text in texts],
+        "below chance (mean)": [
+            text["deletion"]["by chance"] - text["deletion"]["mean"] for text in texts
+        ],
+        "mean probability": [fmean(text["probabilities"]) for text in texts],
+    }
+    directed = [f"{name} {way}" for name in scores for way in ("down", "up")]
+    options = "[...document.querySelector('#sort').options].map(option => option.value)"
+    assert browser.evaluate(options) == ["", "title", *directed]
+    for name, values in scores.items():
+        ranked = sorted(range(4), key=values.__getitem__)
+        for way, order in (("up", ranked), ("down", ranked[::-1])):
+            browser.choose("#sort", f"{name} {way}")
+            assert browser.evaluate(TITLES) == [photos[at].name for at in order]
+        shown = browser.text("#thumbnails .note")
+        assert shown == f"{photos[order[0]].name}{name} {values[order[0]]:.2f}"
+    assert browser.complaints == []
 
 
 def test_an_image_is_opened_left_and_linked(show):

@@ -10,12 +10,13 @@ from torch import Tensor
 from vlm.decoding import BeamSearch, SpecialTokens
 from vlm.errors import InputError
 from vlm.explain.maps import BY_MODEL, explain, reductions_of, replay
-from vlm.explain.passages import caption_passage
+from vlm.explain.passages import caption_passage, caption_passages
 from vlm.explain.recording import recorded
-from vlm.formats.word_maps import read_word_maps, write_word_maps
+from vlm.formats.word_maps import LAST, WordMaps, read_word_maps, write_word_maps
 from vlm.models import Captioner
 from vlm.models.answer_heads import AnswerClassifier, AnswerWriter
 from vlm.models.encoder import BlindEncoder
+from vlm.regions import RegionFeatures
 from vlm.text.tokenizer import CaptionTokenizer
 
 KINDS = ["last", "mean", "layer-1", "layer-2-head-3", *BY_MODEL]
@@ -35,9 +36,21 @@ def ids_of(tokenizer: CaptionTokenizer, *texts: str) -> list[list[int]]:
     return [tokenizer.encode([text], max_length=40)[0][1:] for text in texts]
 
 
+def explained(
+    captioner: Captioner,
+    tokenizer: CaptionTokenizer,
+    images: RegionFeatures,
+    ids: list[list[int]],
+    reduction: str = LAST,
+) -> list[WordMaps]:
+    """Maps of a caption an image, each by itself."""
+    passages = caption_passages(captioner, tokenizer, images, ids)
+    return [explain(passage, reduction) for passage in passages]
+
+
 def test_each_word_has_one_row_that_sums_to_one(captioner, tokenizer):
     ids = ids_of(tokenizer, *TEXTS[:2])
-    for maps, text in zip(replay(captioner, tokenizer, regions(), ids), TEXTS, strict=False):
+    for maps, text in zip(explained(captioner, tokenizer, regions(), ids), TEXTS, strict=False):
         assert maps.words == tuple(text.split())
         assert maps.weights.shape == (LAYERS, HEADS, len(maps.words), COUNT)
         assert maps.weights.dtype == maps.map.dtype == np.float32
@@ -86,7 +99,7 @@ def test_maps_are_what_the_beams_saw_while_they_crossed():
         decoded = strategy.decode(state, batch=2, special=special, device=torch.device("cpu"))
     tokens = decoded.tokens[:, 0].tolist()
     crossings = 0
-    for row, maps in enumerate(replay(captioner, tokenizer, images, tokens)):
+    for row, maps in enumerate(explained(captioner, tokenizer, images, tokens)):
         seen = [
             state.looks[row, (tokenizer.start, *tokens[row][:place])]
             for place in range(len(maps.words))
@@ -106,7 +119,7 @@ def test_probabilities_multiply_to_what_beam_search_summed(captioner, tokenizer)
     with torch.no_grad():
         decoded = strategy.decode(state, batch=2, special=special, device=torch.device("cpu"))
     tokens = decoded.tokens[:, 0].tolist()
-    maps = replay(captioner, tokenizer, regions(), tokens)
+    maps = explained(captioner, tokenizer, regions(), tokens)
     for row in range(2):
         length = int(decoded.lengths[row, 0])
         ended = tokens[row][length - 1] == tokenizer.end
@@ -114,20 +127,21 @@ def test_probabilities_multiply_to_what_beam_search_summed(captioner, tokenizer)
         assert np.log(maps[row].probabilities).sum() == pytest.approx(in_words.item(), abs=1e-4)
 
 
-@pytest.mark.parametrize("reduction", ["last", "relevance"])
+@pytest.mark.parametrize("reduction", ["last", "layer-1-head-2", "relevance"])
 def test_a_batch_is_its_images_one_by_one_whatever_the_padding(captioner, tokenizer, reduction):
-    ids, both = ids_of(tokenizer, TEXTS[0], TEXTS[2]), regions()
-    together = replay(captioner, tokenizer, both, ids, reduction=reduction)
-    for row in range(2):
-        alone = both.each(lambda part, row=row: part[row : row + 1])
-        for one in (
-            replay(captioner, tokenizer, alone, [ids[row]], reduction=reduction)[0],
-            explain(caption_passage(captioner, tokenizer, alone, ids[row]), reduction),
-        ):
-            assert one.words == together[row].words
-            for name in ("weights", "map", "probabilities", "boxes"):
-                expected = getattr(together[row], name)
-                np.testing.assert_allclose(getattr(one, name), expected, atol=2e-5, err_msg=name)
+    ids, both = ids_of(tokenizer, TEXTS[0], TEXTS[2]), regions(padded=4)
+    passages = caption_passages(captioner, tokenizer, both, ids)
+    assert len({len(passage.tokens) for passage in passages}) == 2, "one of them is padded"
+    together = replay(passages, captioner.encode(both), reduction)
+    for passage, of_batch in zip(passages, together, strict=True):
+        alone = explain(passage, reduction)
+        assert of_batch.words == alone.words
+        assert np.isnan(of_batch.probabilities).all()
+        for name in ("weights", "map"):
+            found, expected = getattr(of_batch, name), getattr(alone, name)
+            assert found.dtype == expected.dtype == np.float32
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6, err_msg=name)
+        np.testing.assert_array_equal(of_batch.boxes, alone.boxes)
 
 
 def test_permuted_regions_permute_the_maps(captioner, tokenizer):
@@ -136,8 +150,8 @@ def test_permuted_regions_permute_the_maps(captioner, tokenizer):
     moved = regions().each(lambda part: part[:, order])
     for reduction in ("last", *BY_MODEL):
         for one, other in zip(
-            replay(captioner, tokenizer, regions(), ids, reduction=reduction),
-            replay(captioner, tokenizer, moved, ids, reduction=reduction),
+            explained(captioner, tokenizer, regions(), ids, reduction),
+            explained(captioner, tokenizer, moved, ids, reduction),
             strict=True,
         ):
             np.testing.assert_allclose(one.map[..., order], other.map, atol=1e-4)
@@ -204,8 +218,9 @@ def test_a_caption_without_words_has_empty_maps(captioner, tokenizer):
     for ids in ([], [tokenizer.end]):
         for reduction in ("last", "relevance", "attnlrp", "occlusion"):
             one = regions(1)
-            maps = explain(caption_passage(captioner, tokenizer, one, ids), reduction)
-            again = replay(captioner, tokenizer, one, [ids], reduction=reduction)[0]
+            passage = caption_passage(captioner, tokenizer, one, ids)
+            maps = explain(passage, reduction)
+            again = replay([passage], captioner.encode(one), reduction)[0]
             assert maps.words == again.words == ()
             assert maps.map.shape == again.map.shape == (0, COUNT)
             assert maps.probabilities.shape == (0,)
@@ -219,11 +234,15 @@ def test_what_is_no_reduction_is_told_with_those_there_are(captioner, tokenizer,
         "layer-1-head-1 to layer-2-head-4"
     )
     assert len(reductions_of(captioner)) == 9 + LAYERS * HEADS
-    with pytest.raises(InputError, match=f"there is no reduction '{name}'; {told}$"):
-        replay(captioner, tokenizer, regions(1), ids_of(tokenizer, "a ring"), reduction=name)
+    one = regions(1)
+    memory = captioner.encode(one)
+    passages = caption_passages(captioner, tokenizer, one, ids_of(tokenizer, "a ring"))
+    for read in (lambda: explain(passages[0], name), lambda: replay(passages, memory, name)):
+        with pytest.raises(InputError, match=f"there is no reduction '{name}'; {told}$"):
+            read()
 
 
 def test_a_model_that_sees_nothing_looks_nowhere(tokenizer):
     blind = Captioner(BlindEncoder(7, width=16), captioner_of(tokenizer).decoder)
     with pytest.raises(InputError, match="sees no image"):
-        replay(blind, tokenizer, regions(1), ids_of(tokenizer, "a ring"))
+        caption_passages(blind, tokenizer, regions(1), ids_of(tokenizer, "a ring"))

@@ -5,10 +5,9 @@ import io
 from html.parser import HTMLParser
 
 import numpy as np
-import pytest
 from PIL import Image
 
-from vlm.explain.page import FOOTER, Entry, Figure, Gallery, Heading, Table, page
+from vlm.explain.page import Entry, Figure, Gallery, Heading, Table, page
 
 EVIL = '</p><script>alert(1)</script> & "quotes" <b>'
 PICTURE = Image.new("RGB", (20, 10), "teal")
@@ -62,16 +61,18 @@ def test_a_page_is_one_file_and_captions_stay_text():
 
 def test_entries_are_headings_under_the_title_and_in_a_gallery_under_its_heading():
     one = Entry("a.jpg", "a cat", PICTURE, ["a reference"])
-    alone = Tags(page("Title", [one, one]))
+    alone = Tags(page("Title", [one, one], footer=""))
     assert [tag for tag, *_ in alone.of("h1", "h2", "h3")] == ["h1", "h2", "h2"]
-    within = Tags(page("Title", [Heading("Mistakes", "two of them"), Gallery([one, one])]))
+    within = Tags(
+        page("Title", [Heading("Mistakes", "two of them"), Gallery([one, one])], footer="")
+    )
     assert [tag for tag, *_ in within.of("h1", "h2", "h3")] == ["h1", "h2", "h3", "h3"]
     assert within.texts("p") == ["", "two of them", *["a reference", "a.jpg"] * 2]
     assert len(within.of("section")) == len(within.of("img")) == 2
 
 
 def test_an_entry_without_a_picture_has_its_words():
-    tags = Tags(page("Title", [Entry("a.jpg", "what is it?", None, ["no photo"])]))
+    tags = Tags(page("Title", [Entry("a.jpg", "what is it?", None, ["no photo"])], footer=""))
     assert not tags.of("img")
     assert tags.texts("h2") == ["what is it?"]
     assert tags.texts("p")[1:] == ["no photo", "a.jpg"]
@@ -80,7 +81,7 @@ def test_an_entry_without_a_picture_has_its_words():
 def test_a_photo_is_a_jpeg_and_a_drawing_keeps_every_pixel():
     pixels = np.arange(7 * 5 * 3, dtype=np.uint8).reshape(7, 5, 3) * 2
     drawing = Image.fromarray(pixels)
-    tags = Tags(page("Title", [Entry("a", "b", drawing), Figure(drawing, "numbers")]))
+    tags = Tags(page("Title", [Entry("a", "b", drawing), Figure(drawing, "numbers")], footer=""))
     photo, figure = (attributes["src"] for _, attributes, _ in tags.of("img"))
     assert decoded(photo).format == "JPEG"
     assert decoded(photo).size == (5, 7)
@@ -90,7 +91,7 @@ def test_a_photo_is_a_jpeg_and_a_drawing_keeps_every_pixel():
 
 def test_a_table_names_its_columns_and_rows():
     table = Table("Accuracy", ["kind", "questions", "%"], [["yes/no", "7", "1.50"], ["", "2", "9"]])
-    tags = Tags(page("Title", [table]))
+    tags = Tags(page("Title", [table], footer=""))
     assert tags.texts("caption") == ["Accuracy"]
     heads = [(attributes["scope"], text.strip()) for _, attributes, text in tags.of("th")]
     assert heads == [
@@ -99,9 +100,3 @@ def test_a_table_names_its_columns_and_rows():
     ]
     assert tags.texts("td") == ["7", "1.50", "2", "9"]
     assert len(tags.of("tr")) == 3
-
-
-@pytest.mark.parametrize(("options", "said"), [({}, FOOTER), ({"footer": "other"}, "other")])
-def test_the_footer_says_what_attention_is_no_evidence_of(options, said):
-    assert Tags(page("Title", [], **options)).texts("footer") == [said]
-    assert "not why" in FOOTER

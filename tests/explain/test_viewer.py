@@ -213,7 +213,13 @@ def test_colours_are_those_of_the_overlay_and_the_footer_says_what_it_is():
     assert about["heat"] == HEAT.tolist()
     assert (about["opacity"], about["reduction"]) == (OPACITY, "rollout")
     footer = said.split("<footer>")[1].split("</footer>")[0]
-    for part in ("not why", "Jain &amp; Wallace 2019", "Wiegreffe &amp; Pinter 2019", "1/510"):
+    for part in (
+        "not of why",
+        "occlusion is no attention",
+        "Jain &amp; Wallace 2019",
+        "Wiegreffe &amp; Pinter 2019",
+        "1/510",
+    ):
         assert part in footer
 
 

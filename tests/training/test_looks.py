@@ -9,7 +9,7 @@ from PIL import Image
 from vlm.cli import main
 from vlm.errors import InputError
 from vlm.files import read_json
-from vlm.training import CaptioningModule, Looks
+from vlm.training import CaptioningModule, Looks, looks
 
 CALLBACK = "--trainer.callbacks+=vlm.training.Looks"
 
@@ -57,6 +57,22 @@ def test_a_validation_scores_looks_as_the_commands_do(
     for row in rows:
         with Image.open(folder / row["picture"]) as picture:
             assert picture.width > 300
+
+
+def test_captions_that_are_neither_drawn_nor_scored_are_not_replayed(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch
+):
+    replayed, replay = [], looks.replay
+
+    def watched(captions, memory, reduction):
+        replayed.append((len(captions), *memory.features.shape[:1]))
+        return replay(captions, memory, reduction)
+
+    monkeypatch.setattr(looks, "replay", watched)
+    options = ["--ckpt_path", str(tiny_checkpoint), "--output", str(tmp_path), CALLBACK]
+    for samples in (0, 5):
+        assert main(["validate", *options, f"--trainer.callbacks.samples={samples}"]) == 0
+    assert replayed == [(5, 5)]
 
 
 def test_fewer_than_no_pictures_are_refused():

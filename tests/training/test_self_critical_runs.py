@@ -103,6 +103,25 @@ def test_questions_alone_are_refused(tiny_world: Path, tiny_eyes: str, tmp_path:
         trainer.run("fit", options)
 
 
+def test_a_collapse_leaves_the_checkpoint_of_the_last_validation(
+    tiny_arguments: list[str], tiny_checkpoint: Path, tmp_path: Path
+):
+    """Five steps an epoch; after the first of seven steps that can be judged all is too alike."""
+    options = {
+        "start": str(tiny_checkpoint),
+        "model.objective.temperature": "0.01",  # the greedy caption, again and again
+        "model.objective.guard.steps": "7",
+        "model.objective.guard.least_distinct": "0.9",
+        "output": str(tmp_path),
+    }
+    pairs = [part for name, value in options.items() for part in (f"--{name}", value)]
+    with pytest.raises(InputError, match=r"over the last 7 steps .* its checkpoints left"):
+        trainer.run("fit", [*tiny_arguments, *SCST, "--trainer.max_epochs", "3", *pairs])
+    assert len(logged(tmp_path)) == 6
+    best = checkpoints.read(tmp_path / "checkpoints" / "best.ckpt")
+    assert best["global_step"] == 5
+
+
 TWO = """
 import sys
 import torch

@@ -4,8 +4,10 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from vlm.data.images import load_image
-from vlm.explain.curves import deletion
+from vlm.explain.curves import BY_CHANCE, deletion
 from vlm.explain.maps import BY_MODEL, explain, reduced
 from vlm.explain.passages import Passage, caption_passage
 from vlm.explain.runners_up import runners_up
@@ -40,7 +42,19 @@ def viewed(
     texts = [_with_all_maps(best, passage) if alone else best]
     if alone and options.question is None and options.caption is None:
         texts += _other_beams(module, passage, options)
-    return Viewed(path.name, load_image(path), maps.boxes, texts)
+    return Viewed(path.name, load_image(path), maps.boxes, texts, _sorting(maps, scores))
+
+
+def _sorting(maps: WordMaps, scores: Mapping[str, float]) -> dict[str, float]:
+    """What a gallery is sorted by; nothing of a text without words."""
+    if not maps.words:
+        return {}
+    own, by_chance = scores[maps.reduction], scores[BY_CHANCE]
+    return {
+        f"deletion ({maps.reduction})": own,
+        f"below chance ({maps.reduction})": by_chance - own,
+        "mean probability": float(np.nanmean(maps.probabilities)),  # of what was not given
+    }
 
 
 def _reading(

@@ -10,18 +10,18 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from vlm.errors import InputError
 from vlm.explain.attnlrp import attnlrp
 from vlm.explain.occlusion import occlusion
-from vlm.explain.passages import Passage, caption_passage
+from vlm.explain.passages import Passage
 from vlm.explain.recording import recorded
 from vlm.explain.reductions import gradient, relevance, rollout
 from vlm.formats.word_maps import LAST, WordMaps, reduce_weights, reductions_of_weights, told
 from vlm.models.answerer import QuestionAnswerer
 from vlm.models.captioner import Captioner
-from vlm.regions import RegionFeatures
-from vlm.text.tokenizer import CaptionTokenizer
+from vlm.models.encoder import Memory
 
 BY_MODEL: dict[str, Callable[[Passage], Tensor]] = {
     "rollout": rollout,
@@ -58,7 +58,9 @@ def explain(passage: Passage, reduction: str = LAST) -> WordMaps:
         reduction: of :func:`reductions_of`.
 
     Returns:
-        its maps; the words of a question have no probability of their own (NaN), the answer has.
+        its maps; the words of a question have no probability of their own (NaN), the answer has;
+        a word of several tokens has the mean of their weights and the product of their
+        probabilities.
 
     Raises:
         InputError: if there is no such reduction.
@@ -66,77 +68,34 @@ def explain(passage: Passage, reduction: str = LAST) -> WordMaps:
     require_reduction(passage.network, reduction)
     with torch.no_grad(), recorded(passage.network) as looks:
         likely = passage.log_probabilities(passage.network.encode(passage.regions))
-    cross = torch.stack(looks.cross)[:, 0].float()  # (layers, H, L, N)
-    weights = (passage.shares @ cross).cpu().numpy()
     probabilities = likely[0, list(passage.targets)].exp().cpu().numpy()
     probabilities[~np.array(passage.chosen, dtype=bool)] = np.nan
-    return WordMaps(
-        words=passage.words,
-        weights=weights,
-        map=reduced(passage, weights, reduction),
-        reduction=reduction,
-        probabilities=probabilities,
-        boxes=passage.regions.boxes[0].float().cpu().numpy(),
-        image=passage.image,
-    )
+    maps = _maps(passage, torch.stack(looks.cross)[:, 0], reduction)
+    return maps._replace(probabilities=probabilities)
 
 
 @torch.no_grad()
-def replay(
-    captioner: Captioner,
-    tokenizer: CaptionTokenizer,
-    regions: RegionFeatures,
-    captions: Sequence[Sequence[int]],
-    *,
-    reduction: str = LAST,
-) -> list[WordMaps]:
-    """Maps of one caption for each image of a batch.
+def replay(captions: Sequence[Passage], memory: Memory, reduction: str = LAST) -> list[WordMaps]:
+    """The same of one caption for each image of a batch, but for the probabilities (all NaN).
 
     Weights are read from all images at once; a reduction that runs the model does so an image
     at a time.
 
     Args:
-        captioner: that wrote the captions, or reads them.
-        tokenizer: of their ids.
-        regions: of ``B`` images.
-        captions: ``B`` sequences of ids without the start token; what follows the end
-            token is not read.
+        captions: ``B`` of them, all read by one captioner.
+        memory: of their images.
         reduction: of :func:`reductions_of`.
 
-    Returns:
-        ``B`` maps; a word of several tokens has the mean of their weights and the
-        product of their probabilities.
-
     Raises:
-        InputError: if there is no such reduction, or the captioner sees no image.
+        InputError: if there is no such reduction.
     """
-    require_reduction(captioner, reduction)
-    passages = []
-    for row, ids in enumerate(captions):
-        one = regions.each(lambda part, row=row: part[row, None])
-        passages.append(caption_passage(captioner, tokenizer, one, ids))
-    longest = max(len(passage.tokens) for passage in passages)
-    tokens = regions.features.new_full((len(passages), 1, longest), tokenizer.pad, dtype=torch.long)
-    for row, passage in zip(tokens, passages, strict=True):
-        row[0, : len(passage.tokens)] = passage.tokens
-    memory = captioner.encode(regions)
-    looks = captioner.decoder.cross_weights(tokens, memory).squeeze(2).float().transpose(2, 3)
-    hidden = captioner.decoder(tokens, memory).squeeze(1)
-    maps = []
-    for row, passage in enumerate(passages):
-        length = len(passage.tokens)
-        weights = (passage.shares @ looks[:, row, :, :length]).cpu().numpy()
-        maps.append(
-            WordMaps(
-                words=passage.words,
-                weights=weights,
-                map=reduced(passage, weights, reduction),
-                reduction=reduction,
-                probabilities=passage.score(hidden[row, None, :length])[0].exp().cpu().numpy(),
-                boxes=regions.boxes[row].float().cpu().numpy(),
-            )
-        )
-    return maps
+    decoder = captions[0].network.decoder
+    require_reduction(captions[0].network, reduction)
+    texts = [caption.tokens for caption in captions]
+    tokens = pad_sequence(texts, batch_first=True)  # whatever pads, no token before it hears it
+    looks = decoder.cross_weights(tokens.unsqueeze(1), memory)[:, :, 0]  # (layers, B, L, H, N)
+    rows = zip(captions, looks.transpose(2, 3).unbind(dim=1), strict=True)
+    return [_maps(caption, row[:, :, : len(caption.tokens)], reduction) for caption, row in rows]
 
 
 def reduced(passage: Passage, weights: np.ndarray, name: str) -> np.ndarray:
@@ -160,3 +119,17 @@ def reduced(passage: Passage, weights: np.ndarray, name: str) -> np.ndarray:
     sums = rows.sum(axis=1, keepdims=True)
     even = real / real.sum()
     return np.where(sums > 0, rows / np.where(sums > 0, sums, 1), even).astype(np.float32)
+
+
+def _maps(passage: Passage, looks: Tensor, reduction: str) -> WordMaps:
+    """Maps of weights ``(layers, H, L, N)``; no word has a probability yet."""
+    weights = (passage.shares @ looks.float()).cpu().numpy()
+    return WordMaps(
+        words=passage.words,
+        weights=weights,
+        map=reduced(passage, weights, reduction),
+        reduction=reduction,
+        probabilities=np.full(len(passage.words), np.nan, dtype=np.float32),
+        boxes=passage.regions.boxes[0].float().cpu().numpy(),
+        image=passage.image,
+    )

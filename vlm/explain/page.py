@@ -29,10 +29,6 @@ th[scope=row] { color: inherit; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr));
            gap: 0 2rem; }
 """
-FOOTER = (
-    "A map shows the attention weights of the decoder's last layer, averaged over its heads, "
-    "when the word was chosen. It tells where the model looked, not why it chose the word."
-)
 
 
 class Entry(NamedTuple):
@@ -105,14 +101,14 @@ class Figure(NamedTuple):
 Part = Entry | Heading | Gallery | Table | Figure
 
 
-def page(title: str, parts: Iterable[Part], *, summary: str = "", footer: str = FOOTER) -> str:
+def page(title: str, parts: Iterable[Part], *, footer: str, summary: str = "") -> str:
     """An HTML page; whatever captions hold, it stays text.
 
     Args:
         title: of the page.
         parts: from top to bottom.
+        footer: the last line: what is shown, and what it is evidence of.
         summary: a line below the title.
-        footer: the last line.
     """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

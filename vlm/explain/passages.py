@@ -122,6 +122,19 @@ def caption_passage(
     )
 
 
+def caption_passages(
+    captioner: Captioner,
+    tokenizer: CaptionTokenizer,
+    regions: RegionFeatures,
+    captions: Sequence[Sequence[int]],
+) -> list[Passage]:
+    """The same of one caption for each image of a batch."""
+    return [
+        caption_passage(captioner, tokenizer, regions.each(lambda part, at=at: part[at, None]), ids)
+        for at, ids in enumerate(captions)
+    ]
+
+
 @torch.inference_mode(mode=False)  # so that they can be differentiated, wherever made
 def question_passage(
     answerer: QuestionAnswerer,

@@ -26,7 +26,8 @@ class WordMaps(NamedTuple):
         map: ``(word, region)`` float32, the reduction; rows sum to 1, none below 0.
         reduction: its name.
         probabilities: ``(word,)`` float32 in [0, 1], of each word of a caption after those before
-            it, and of an answer; NaN for the words of a question, which were given.
+            it, and of an answer; NaN for the words of a question, which were given, and where
+            nobody asked.
         boxes: ``(region, 4)`` float32 as x0 y0 x1 y1 in [0, 1] of the original, upright image.
         image: the image's file, as it was given; empty where nobody said.
     """

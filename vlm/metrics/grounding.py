@@ -76,8 +76,8 @@ def coverage(mask: Mask, boxes: NDArray) -> Floats:
     sums = np.zeros((mask.cells.shape[0] + 1, mask.cells.shape[1] + 1))
     sums[1:, 1:] = mask.cells.cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
     inner = boxes + EDGE * np.array([1, 1, -1, -1])
-    overlaps = (areas > 0) & (_area_inside(mask, sums, inner) > NOTHING)
-    inside = _area_inside(mask, sums, boxes)
+    inside, well_inside = _areas_inside(mask, sums, np.stack([boxes, inner]))
+    overlaps = (areas > 0) & (well_inside > NOTHING)
     return np.where(overlaps, np.clip(inside / np.where(overlaps, areas, 1), 0, 1), 0.0)
 
 
@@ -104,23 +104,18 @@ def _cells(mask: Mask, points: Floats) -> Floats:
     return (points - [x0, y0]) * [width / (x1 - x0), height / (y1 - y0)]
 
 
-def _area_inside(mask: Mask, sums: Floats, boxes: Floats) -> Floats:
-    """``(N,)`` areas of boxes that a mask covers, in areas of the image.
+def _areas_inside(mask: Mask, sums: Floats, boxes: Floats) -> Floats:
+    """``(...)``, areas of boxes that a mask covers, in areas of the image.
 
     Args:
         mask: of an object.
         sums: ``(rows + 1, columns + 1)`` how many cells are set above and to the left.
-        boxes: ``(N, 4)``.
+        boxes: ``(..., 4)``.
     """
     height, width = mask.cells.shape
-    corners = _cells(mask, boxes.reshape(-1, 2, 2)).clip(0, [width, height])
-    (left, top), (right, bottom) = corners[:, 0].T, corners[:, 1].T
-    set_cells = (
-        _sum_at(sums, right, bottom)
-        - _sum_at(sums, left, bottom)
-        - _sum_at(sums, right, top)
-        + _sum_at(sums, left, top)
-    )
+    corners = _cells(mask, boxes.reshape(*boxes.shape[:-1], 2, 2)).clip(0, [width, height])
+    x, y = corners[..., [1, 0, 1, 0], 0], corners[..., [1, 1, 0, 0], 1]  # lower ones first
+    set_cells = _sum_at(sums, x, y) @ np.array([1.0, -1.0, -1.0, 1.0])
     x0, y0, x1, y1 = mask.extent
     return set_cells * ((x1 - x0) * (y1 - y0) / (height * width))
 

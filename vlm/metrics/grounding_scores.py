@@ -197,18 +197,24 @@ def _scored(tops: Floats, maps: Floats, targets: Targets) -> list[Floats]:
 def _met_by(looks: _Looks, others: Sequence[Sequence[_Looks]]) -> Floats:
     """``(S, P, 4)`` scores of other images' maps for the objects of one; NaN without others.
 
-    The mean over the words of another image is scored at once, as all scores are linear.
+    All scores are linear, so that the mean over words, texts and images is scored at once; only
+    maps in other regions are apart.
     """
-    masks, found = [word.mask for word in looks.words], []
+    if not others:
+        return np.full((len(looks.words), len(looks.peaks), len(SCORES)), np.nan)
+    means: dict[bytes, tuple[Floats, Floats, Floats]] = {}
     for texts in others:
         for other in texts:
-            same = np.array_equal(other.boxes, looks.boxes)
-            targets = looks.targets if same else Targets.of(masks, other.boxes)
-            scores = _scored(other.peaks[:, None], other.maps[:, None], targets)
-            found.append(np.stack(scores, axis=-1).swapaxes(0, 1) / len(texts))
-    if not found:
-        return np.full((len(masks), len(looks.peaks), len(SCORES)), np.nan)
-    return np.sum(found, axis=0) / len(others)
+            nothing = other.boxes, np.zeros_like(other.peaks), np.zeros_like(other.maps)
+            _, tops, maps = means.setdefault(other.boxes.tobytes(), nothing)
+            tops += other.peaks / (len(texts) * len(others))
+            maps += other.maps / (len(texts) * len(others))
+    masks, scores = [word.mask for word in looks.words], []
+    for boxes, tops, maps in means.values():
+        same = np.array_equal(boxes, looks.boxes)
+        targets = looks.targets if same else Targets.of(masks, boxes)
+        scores.append(np.stack(_scored(tops[:, None], maps[:, None], targets), axis=-1))
+    return np.sum(scores, axis=0).swapaxes(0, 1)
 
 
 def _records(table: _Table, names: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -17,15 +17,18 @@ from vlm.data.images import load_image
 from vlm.errors import InputError
 from vlm.explain.maps import replay, require_reduction
 from vlm.explain.overlay import strip
+from vlm.explain.passages import caption_passages
 from vlm.files import write_json
 from vlm.formats.ids import Id
 from vlm.formats.instances import read_scenes
-from vlm.formats.word_maps import LAST, WordMaps
+from vlm.formats.word_maps import LAST
 from vlm.metrics.grounding_scores import GroundingScores, reduced
-from vlm.metrics.nouns import Nouns, SceneObjects, Word, names_of_objects
+from vlm.metrics.nouns import Named, Nouns, SceneObjects, Word, names_of_objects
+from vlm.models.encoder import Memory
 from vlm.training.module import VisionLanguageModule
 
 LOGGED = ("pointing by region", "pointing by centre", "mass in mask")
+NOTHING = Named([], [], 0, 0)
 
 
 class _Scored(NamedTuple):
@@ -93,24 +96,37 @@ class Looks(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Replays the captions that were just written."""
-        module = cast("VisionLanguageModule", pl_module)
-        task, images = module.captioning, len(batch.samples)
-        captions = [result.caption for result in task.results[-images:]]
+        """Replays captions that were just written, those that are drawn or that name an object."""
+        module, samples = cast("VisionLanguageModule", pl_module), batch.samples
+        task = module.captioning
+        captions = [result.caption for result in task.results[-len(samples) :]]
         ids = [row[1:] for row in task.tokenizer.encode(captions, max_length=10**6)]
-        maps = replay(task.captioner, task.tokenizer, module.looked, ids, reduction=self.reduction)
-        for sample, caption, each in zip(batch.samples, captions, maps, strict=True):
-            self._score(sample, each)
-            if trainer.is_global_zero and len(self._drawn) < self.samples and each.words:
-                picture = strip(load_image(sample.path), each)
-                self._drawn.append((sample.path.name, caption, picture))
+        passages = caption_passages(task.captioner, task.tokenizer, module.looked, ids)
+        named = {
+            row: found
+            for row, sample in enumerate(samples)
+            if (found := self._named(sample, passages[row].words)).words
+        }
+        spoken = [row for row, passage in enumerate(passages) if passage.words]
+        drawn = spoken[: self.samples - len(self._drawn)] if trainer.is_global_zero else []
+        rows = sorted({*named, *drawn})
+        if not rows:
+            return
+        memory = Memory(*(part[rows] for part in module.memory))
+        looks = replay([passages[row] for row in rows], memory, self.reduction)
+        maps = dict(zip(rows, looks, strict=True))
+        for row, found in named.items():
+            each = reduced(maps[row], found.mentions)
+            self._scored.append(_Scored(samples[row].image_id, maps[row].boxes, each, found.words))
+        for row in drawn:
+            path = samples[row].path
+            picture = strip(load_image(path), maps[row])
+            self._drawn.append((path.name, captions[row], picture))
 
-    def _score(self, sample: Any, maps: WordMaps) -> None:
+    def _named(self, sample: Any, words: Sequence[str]) -> Named:
+        """What a caption names of the objects in its image; nothing where they are not listed."""
         objects = self._objects.get(sample.path.name)
-        found = None if objects is None else objects.named(maps.words)
-        if found is not None and found.words:
-            rows = reduced(maps, found.mentions)
-            self._scored.append(_Scored(sample.image_id, maps.boxes, rows, found.words))
+        return NOTHING if objects is None else objects.named(words)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Logs the scores of all processes, and the pictures of the first."""

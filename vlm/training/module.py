@@ -51,7 +51,7 @@ class VisionLanguageModule(L.LightningModule):
         InputError: if the warm-up is out of its range.
     """
 
-    looked: RegionFeatures  # at the batch that was scored last, for callbacks
+    looked: RegionFeatures  # at the batch scored last, which callbacks find with its memory
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class VisionLanguageModule(L.LightningModule):
     def validation_step(self, batch: Batch, index: int) -> None:
         """Plain losses, and what the tasks say, to be scored."""
         self.looked = self.look(batch.images)
-        memory = self.network.encode(self.looked)
+        memory = self.memory = self.network.encode(self.looked)
         losses = {task: task.plain_loss(memory, batch.samples) for task in self.tasks}
         self._logged(losses, "val", batch)
         for task in self.tasks:
@@ -152,7 +152,7 @@ class VisionLanguageModule(L.LightningModule):
         """What the tasks say of images that need no labels."""
         with torch.inference_mode():
             self.looked = self.look(batch.images)
-            memory = self.network.encode(self.looked)
+            memory = self.memory = self.network.encode(self.looked)
         said = {task: task.respond(memory, batch.samples) for task in self.tasks}
         for task, results in said.items():
             task.results += results

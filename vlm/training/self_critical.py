@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -221,13 +222,11 @@ class SelfCritical(Objective):
             )
         each = [image for image in images for _ in range(rows)]
         rewards = self._scorer(captions, each)
-        odd = [
-            i for i, reward in zip(each, rewards.tolist(), strict=True) if not abs(reward) < 1e30
-        ]
+        odd = dict.fromkeys(each[place] for place in np.flatnonzero(~np.isfinite(rewards)))
         if odd:
             raise InputError(
                 f"the reward {self.reward.name} is no finite number for captions of images "
-                f"{shown([*dict.fromkeys(odd)])}; correct the reward"
+                f"{shown([*odd])}; correct the reward"
             )
         return rewards
 

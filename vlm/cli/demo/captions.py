@@ -20,6 +20,14 @@ from vlm.metrics import score_captions
 from vlm.training.module import VisionLanguageModule
 
 SHOWN = 24
+REDUCTION = "mean"
+FOOTER = (
+    f"Each map is the reduction “{REDUCTION}”: the weights of cross-attention with which the word "
+    "was chosen, averaged over all heads of all layers. That is evidence of where the decoder "
+    "looked, not of why it chose the word: other weights can give the same word, and regions have "
+    "heard of one another before the decoder looks. What a word hangs on shows when regions are "
+    "taken away, as vlm attend --reduction occlusion does."
+)
 
 
 def train_captioner(output: Path, seed: int) -> None:
@@ -71,7 +79,7 @@ def write_page(output: Path, scores: Mapping[str, float]) -> None:
     samples = read_captions(output / "captions_test.json", output / "world" / "images")
     entries = []
     for sample in tqdm(samples[:SHOWN], desc="maps", unit="image"):
-        maps = module.attend(sample.path)
+        maps = module.attend(sample.path, reduction=REDUCTION)
         picture = strip(load_image(sample.path), maps, panel=PANEL // 2)
         notes = [f"a reference: {sample.captions[0]}"]
         entries.append(Entry(sample.path.name, " ".join(maps.words), picture, notes))
@@ -80,5 +88,5 @@ def write_page(output: Path, scores: Mapping[str, float]) -> None:
         f"Test scenes whose main object is a combination never seen in training. "
         f"CIDEr-D {100 * scores['CIDEr-D']:.1f}, {share:.0%} of what a reference scores."
     )
-    text = page("What each word looked at", entries, summary=summary)
+    text = page("What each word looked at", entries, summary=summary, footer=FOOTER)
     (output / "index.html").write_text(text, encoding="utf-8")
