@@ -28,3 +28,7 @@ class EnsembleState:
         """New row ``k`` of image ``b`` goes on from its old row ``rows[b, k]``; ``(B, K')``."""
         for state in self._states:
             state.reorder(rows)
+
+    def keep(self, wanted: Tensor) -> Tensor:
+        """Leaves no image out: the states would have to agree which."""
+        return torch.ones_like(wanted)

@@ -83,6 +83,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, upstream: Tensor
+    ) -> tuple[Tensor | None, ...]:
         hidden_slope, words_slope = ctx.saved_tensors
-        return upstream[0] * hidden_slope, upstream[0] * words_slope, None, None, None
+        return upstream * hidden_slope, upstream * words_slope, None, None, None
