@@ -65,7 +65,12 @@ def by_hand(
 def test_it_finds_what_plain_loops_find(groups, beams, diversity, length_penalty):
     tables = random_tables(5, 7, seed=21, end=1.0)
     search = DiverseBeamSearch(
-        groups, beams, diversity, length_penalty=length_penalty, min_length=1, max_length=5
+        beams,
+        groups=groups,
+        diversity=diversity,
+        length_penalty=length_penalty,
+        min_length=1,
+        max_length=5,
     )
     decoded = decode(search, tables)
     for image, rows in enumerate(sequences(decoded)):
@@ -80,31 +85,35 @@ def test_without_diversity_every_group_is_beam_search(beams, length_penalty):
     tables = random_tables(5, 11, seed=22, end=1.0)
     options = {"length_penalty": length_penalty, "no_repeat_ngram": 2, "max_length": 7}
     plain = decode(BeamSearch(beams, **options), tables)
-    groups = decode(DiverseBeamSearch(4, beams, 0.0, **options), tables)
+    groups = decode(DiverseBeamSearch(beams, groups=4, diversity=0.0, **options), tables)
     for every, field in zip(groups, plain, strict=True):
-        assert torch.equal(every, field.repeat_interleave(4, dim=1)), "the best first, four times"
+        assert_close(every, field.repeat_interleave(4, dim=1))  # the best first, four times
 
 
 @pytest.mark.parametrize("diversity", [0.5, 100.0])
 def test_one_group_is_beam_search(diversity):
     tables = random_tables(5, 11, seed=23, end=1.0)
     plain = decode(BeamSearch(3, max_length=7, min_length=2), tables)
-    one = decode(DiverseBeamSearch(1, 3, diversity, max_length=7, min_length=2), tables)
-    assert all(torch.equal(*fields) for fields in zip(one, plain, strict=True))
+    one = decode(
+        DiverseBeamSearch(3, groups=1, diversity=diversity, max_length=7, min_length=2), tables
+    )
+    for fields in zip(one, plain, strict=True):
+        assert_close(*fields)
 
 
 def test_dear_words_are_said_by_one_group_alone():
     tables = random_tables(3, 13, seed=24, end=-50.0)
-    rows = decode(DiverseBeamSearch(5, 1, 100.0, max_length=6), tables).tokens
+    rows = decode(DiverseBeamSearch(1, groups=5, diversity=100.0, max_length=6), tables).tokens
     for position in rows.unbind(-1):
         assert all(len(set(words)) == 5 for words in position.tolist())
-    rows = decode(DiverseBeamSearch(5, 1, 0.0, max_length=6), tables).tokens
+    rows = decode(DiverseBeamSearch(1, groups=5, diversity=0.0, max_length=6), tables).tokens
     assert (rows == rows[:, :1]).all()
 
 
 def test_groups_come_best_first_by_what_the_model_says_alone():
     decoded = decode(
-        DiverseBeamSearch(5, 2, 5.0, length_penalty=0.5), random_tables(5, 11, seed=25)
+        DiverseBeamSearch(2, groups=5, diversity=5.0, length_penalty=0.5),
+        random_tables(5, 11, seed=25),
     )
     assert_close(decoded.scores, decoded.sums / decoded.lengths**0.5)
     assert (decoded.scores.diff(dim=1) <= 0).all()

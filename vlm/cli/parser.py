@@ -14,7 +14,7 @@ from vlm.errors import InputError
 from vlm.models.backbone import FrozenBackbone
 from vlm.models.decoder import TextDecoder
 from vlm.models.encoder import RegionEncoder
-from vlm.training import AnsweringModule, CaptioningModule, JointModule
+from vlm.training import AnsweringModule, CaptioningModule, CrossEntropy, JointModule, SelfCritical
 
 TOLD = r"there is no option '[^']*'; (did you mean '[^']*'\?|see --help)"
 UNKNOWN = (
@@ -44,6 +44,8 @@ OPTIONS_OF = (
     FrozenBackbone,
     RegionEncoder,
     TextDecoder,
+    CrossEntropy,
+    SelfCritical,
     BeamSearch,
     DiverseBeamSearch,
     Greedy,

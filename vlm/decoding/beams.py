@@ -53,66 +53,75 @@ class BeamSearch(Strategy):
         self, state: DecodingState, *, batch: int, special: SpecialTokens, device: torch.device
     ) -> Decoded:
         """Decode the ``beams`` best sequences an image."""
-        search = _Search(self, special, batch=batch, device=device)
+        search = Beams(self, special, searches=batch, device=device)
         start = torch.full((batch, 1), special.start, device=device)
         return run(search, state, start, max_length=self.max_length).decoded(special.pad)
 
 
-class _Search(Search):
-    """Beams at work: rows that go on, and the best of those that have ended."""
+class Beams(Search):
+    """Beams at work: rows that go on, and the best of those that have ended.
+
+    Args:
+        options: how to search.
+        special: which tokens are no words.
+        searches: ``S``, each with ``K`` rows; one an image.
+        device: of everything.
+    """
 
     def __init__(
-        self, options: BeamSearch, special: SpecialTokens, *, batch: int, device: torch.device
+        self, options: BeamSearch, special: SpecialTokens, *, searches: int, device: torch.device
     ) -> None:
-        length = options.max_length
-        self.rows = Rows.empty((batch, 1, length), score=0.0, device=device)
+        shape = (searches, options.beams, options.max_length)
+        self.rows = Rows.empty((searches, 1, options.max_length), score=0.0, device=device)
         self.parents = None
-        self.done = torch.zeros(batch, dtype=torch.bool, device=device)
-        self._finished = Rows.empty((batch, options.beams, length), score=-inf, device=device)
+        self.done = torch.zeros(searches, dtype=torch.bool, device=device)
+        self._finished = Rows.empty(shape, score=-inf, device=device)
         self._options = options
         self._special = special
 
     def advance(self, log_probabilities: Tensor, position: int) -> None:
-        options = self._options
-        divisor = (position + 1) ** options.length_penalty
-        best, parents = self._continue(log_probabilities, position)
-        ended = best.tokens[..., position] == self._special.end
+        """Continues every search with its best K, and keeps what ends."""
+        options, vocabulary = self._options, log_probabilities.shape[-1]
+        scores, places = self._choose(self._ranks(log_probabilities, position))
+        parents, tokens = places // vocabulary, places % vocabulary
+        best = self.rows.take(parents)._replace(scores=scores)
+        best.extend(tokens, take(log_probabilities.flatten(1), places), position)
+        ended = tokens == self._special.end
         if position + 1 == options.max_length:
             ended = torch.ones_like(ended)
-        self._finish(best, ended & ~self.done.unsqueeze(1), divisor)
-        alive = best.scores.masked_fill(ended, -inf)
-        scores, chosen = alive.topk(min(options.beams, alive.shape[1]))
+        divisor = (position + 1) ** options.length_penalty
+        counted = ended & ~self.done.unsqueeze(1)
+        closed = best._replace(scores=(scores / divisor).masked_fill(~counted, -inf))
+        self._finished = self._finished.best(closed.first(options.beams))
+        scores, chosen = going_on(scores, ended, options.beams)
         self.done = self.done | (scores[:, 0] / divisor <= self._finished.scores[:, -1])
         self.rows = best.take(chosen)._replace(scores=scores)
         self.parents = take(parents, chosen)
 
     def found(self) -> Rows:
+        """The best K that have ended."""
         return self._finished
 
     def keep(self, images: Tensor) -> None:
+        """Goes on with these searches alone."""
         self.rows, self._finished = self.rows.of(images), self._finished.of(images)
         self.done = self.done[images]
         self.parents = None if self.parents is None else self.parents[images]
 
-    def _continue(self, log_probabilities: Tensor, position: int) -> tuple[Rows, Tensor]:
-        """The best 2K continuations (fewer if no more exist) and the rows they continue."""
-        rows, options = self.rows, self._options
-        scores = log_probabilities + rows.scores.unsqueeze(-1)
-        forbid_special(scores, self._special, end=position < options.min_length)
-        if options.no_repeat_ngram:
-            forbid_repetition(scores, rows.tokens[..., :position], options.no_repeat_ngram)
-        scores, index = scores.flatten(1).topk(min(2 * options.beams, scores[0].numel()))
-        vocabulary = log_probabilities.shape[-1]
-        parents = index // vocabulary
-        best = rows.take(parents)._replace(scores=scores)
-        best.tokens[..., position] = index % vocabulary
-        best.log_probabilities[..., position] = take(log_probabilities.flatten(1), index)
-        return best, parents
+    def _ranks(self, log_probabilities: Tensor, position: int) -> Tensor:
+        """``(S, M, V)`` what each search ranks its continuations by."""
+        ranks = log_probabilities + self.rows.scores.unsqueeze(-1)
+        forbid_special(ranks, self._special, end=position < self._options.min_length)
+        if self._options.no_repeat_ngram:
+            said = self.rows.tokens[..., :position]
+            forbid_repetition(ranks, said, self._options.no_repeat_ngram)
+        return ranks
 
-    def _finish(self, best: Rows, ended: Tensor, divisor: float) -> None:
-        """Keeps the best K of those finished before and those that end now among the first K."""
-        best = best._replace(scores=(best.scores / divisor).masked_fill(~ended, -inf))
-        beams = self._options.beams
-        pairs = zip(self._finished, best, strict=True)
-        pool = Rows(*(torch.cat([old, new[:, :beams]], dim=1) for old, new in pairs))
-        self._finished = pool.take(pool.scores.topk(beams).indices)
+    def _choose(self, ranks: Tensor) -> tuple[Tensor, Tensor]:
+        """The best 2K of ``M * V`` continuations, fewer if no more exist, and their places."""
+        return ranks.flatten(1).topk(min(2 * self._options.beams, ranks[0].numel()))
+
+
+def going_on(scores: Tensor, ended: Tensor, beams: int) -> tuple[Tensor, Tensor]:
+    """The best K of continuations ``(S, 2K)`` that do not end: their scores and which they are."""
+    return scores.masked_fill(ended, -inf).topk(min(beams, scores.shape[1]))

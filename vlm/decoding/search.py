@@ -40,6 +40,20 @@ class Rows(NamedTuple):
         """The rows of some images, by a mask or by indices."""
         return Rows(*(field[images] for field in self))
 
+    def extend(self, tokens: Tensor, log_probabilities: Tensor, position: int) -> None:
+        """Writes a token ``(B, M)`` at a position of every row."""
+        self.tokens[..., position] = tokens
+        self.log_probabilities[..., position] = log_probabilities
+
+    def first(self, several: int) -> "Rows":
+        """The first rows of each image."""
+        return Rows(*(field[:, :several] for field in self))
+
+    def best(self, others: "Rows") -> "Rows":
+        """As many rows as these, the best of these and of others."""
+        pool = Rows(*(torch.cat(pair, dim=1) for pair in zip(self, others, strict=True)))
+        return pool.take(pool.scores.topk(self.scores.shape[1]).indices)
+
     def decoded(self, pad: int) -> Decoded:
         """Cut to the longest, pads in place of -1, nothing in sequences that score -inf."""
         missing = (self.scores == -inf).unsqueeze(-1)
