@@ -28,7 +28,7 @@ from vlm.explain.passages import Passage
 from vlm.files import write_json
 from vlm.formats.captions import read_captions
 from vlm.formats.instances import read_scenes
-from vlm.metrics.grounding_scores import GroundingScores
+from vlm.metrics.grounding_scores import SCORES, GroundingScores
 from vlm.metrics.grounding_scores import reduced as reduced_by_weights
 from vlm.metrics.nouns import Mention, Nouns, SceneObjects, names_of_objects
 from vlm.text.ptb import tokenize
@@ -84,15 +84,18 @@ def main() -> None:
 
 
 def margins(metrics: Mapping[str, Mapping[str, Any]]) -> str:
-    """Of every reduction but single heads, pointing by region beyond the centre baseline."""
-    lines = ["points over the centre baseline, by region:"]
+    """Of every reduction but single heads, what it has over a map of the centre, with 95 %."""
+    lines = ["over the centre baseline:" + "".join(f"{score:>26}" for score in SCORES)]
     for name, row in metrics.items():
         if "-head-" not in name:
-            margin = row["margin over centre"]
-            low, high = margin["interval"]
-            own = margin["pointing by region"]
-            lines.append(f"{name:16}{100 * own:+6.1f}  95 % {100 * low:+.1f} to {100 * high:+.1f}")
+            cells = (row["over centre"][score] for score in SCORES)
+            lines.append(f"{name:25}" + "".join(f"{_cell(**cell):>26}" for cell in cells))
     return "\n".join(lines)
+
+
+def _cell(points: float, interval: Sequence[float]) -> str:
+    low, high = interval
+    return f"{points:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def passages(

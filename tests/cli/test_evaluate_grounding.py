@@ -110,7 +110,8 @@ def test_scores_by_reduction(capsys):
         assert row["unique"]["words"] == 3
     # Of a: 2 of 2 words, of b: 0 of 1.
     assert own["interval"] == [0, 1]
-    assert own["margin over centre"] == {THREE[0]: pytest.approx(1 / 6), "interval": [-0.5, 0.5]}
+    over = own["over centre"][THREE[0]]
+    assert over == {"points": pytest.approx(1 / 6), "interval": [-0.5, 0.5]}
     assert own["per category"]["star"] == {THREE[0]: 0.5, "words": 2}
     # a's objects meet b's one map, which looks left; b's star the two of a, one of them right.
     assert own["baselines"]["shuffled"][THREE[0]] == pytest.approx((1 + 0 + 0.5) / 3)

@@ -36,7 +36,10 @@ def test_two_images_that_look_right():
     # Met by the other image's map, which points at the other side.
     assert good["baselines"]["shuffled"] == pytest.approx(nothing)
     assert good["interval"] == [1, 1]
-    assert good["margin over centre"] == {SCORES[0]: 0.5, "interval": [0.5, 0.5]}
+    assert good["over centre"][SCORES[0]] == {"points": 0.5, "interval": [0.5, 0.5]}
+    for name in SCORES:
+        expected = good[name] - good["baselines"]["centre"][name]
+        assert good["over centre"][name]["points"] == pytest.approx(expected)
     assert good["entropy"] == 0
     bad = found["bad"]
     assert [bad[name] for name in SCORES] == pytest.approx([0, 0, 0.25, 0.5])

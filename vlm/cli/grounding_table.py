@@ -8,6 +8,7 @@ from vlm.metrics.grounding_scores import SCORES
 
 BY_REGION = SCORES[0]
 COLUMNS = ("by region", "95 %", "by centre", "mass", "size-free", "entropy", "unique")
+OVER = ("by region", "by centre", "mass", "size-free")  # as SCORES
 WIDTH = 13
 HEAT = " .:-=+*#%@"  # from nothing to all
 
@@ -65,6 +66,14 @@ def _plain(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
+def _over(name: str, over: Mapping[str, Any]) -> str:
+    """How much more than a central map, with its interval; a size-free share is no percentage."""
+    scale = 1 if name == OVER[-1] else 100
+    points, low, high = (scale * value for value in (over["points"], *over["interval"]))
+    digits = 2 if scale == 1 else 1
+    return f"{name} {points:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
 def _heat(heads: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Pointing by region of each head, a row a layer; darker is better."""
     if not heads:
@@ -93,14 +102,12 @@ def _place(name: str) -> tuple[int, int] | tuple[()]:
 def _told(row: Mapping[str, Any]) -> list[str]:
     """What stands below the table."""
     about, unique = row["of"], row["unique"]["words"]
-    margin = row["margin over centre"]
-    low, high = margin["interval"]
     lines = [
         f"words: {row['words']} in {about['images']} of the images, {unique} of them of an object "
         f"that is unique there; left out: {about['words not in the picture']} whose object is not "
         f"in the picture, {about['words without a mask']} whose object has no mask",
-        f"over the centre baseline: {100 * margin[BY_REGION]:+.1f} points by region, "
-        f"95 % {100 * low:+.1f} to {100 * high:+.1f}",
+        "over the centre baseline: "
+        + ", ".join(map(_over, OVER, (row["over centre"][name] for name in SCORES))),
     ]
     if row["baselines"]["shuffled"][BY_REGION] is None:
         lines.append("shuffled not computed: it needs maps of two images")

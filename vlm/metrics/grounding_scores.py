@@ -223,14 +223,14 @@ def _records(table: _Table, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     if not count:
         nothing = np.full((1, *table.values.shape[1:]), np.nan)
         means, shuffled = nothing[0], nothing[0]
-        intervals = np.full((2 * len(names), 2), np.nan)
+        intervals = np.full((1 + len(SCORES), len(names), 2), np.nan)
     else:
         means, shuffled = table.values.mean(axis=0), table.shuffled.mean(axis=0)
         intervals = _intervals(table, len(names))
     fixed = {name: _named(means[len(names) + place]) for place, name in enumerate(FIXED)}
     categories = sorted(set(table.categories.tolist()))
     by_category = {name: table.values[table.categories == name, :, 0] for name in categories}
-    centre = means[len(names) + FIXED.index("centre"), 0]
+    over = means - means[len(names) + FIXED.index("centre")]
     return {
         name: {
             **_named(means[place]),
@@ -241,10 +241,10 @@ def _records(table: _Table, names: Sequence[str]) -> dict[str, dict[str, Any]]:
                 "centre": fixed["centre"],
                 "shuffled": _named(shuffled[place]),
             },
-            "interval": _pair(intervals[place]),
-            "margin over centre": {
-                SCORES[0]: _number(means[place, 0] - centre),
-                "interval": _pair(intervals[len(names) + place]),
+            "interval": _pair(intervals[0, place]),
+            "over centre": {
+                score: {"points": _number(over[place, row]), "interval": _pair(interval[place])}
+                for row, (score, interval) in enumerate(zip(SCORES, intervals[1:], strict=True))
             },
             "words": count,
             "per category": {
@@ -257,15 +257,16 @@ def _records(table: _Table, names: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def _intervals(table: _Table, own: int) -> Floats:
-    """``(2 P, 2)``: of pointing by region, then of what it has more than the centre."""
+    """``(1 + 4, P, 2)``: of pointing by region, then of what all scores have over the centre's."""
     _, images = np.unique(table.images, return_inverse=True)
-    hits = table.values[:, :own, 0]
-    centre = table.values[:, own + FIXED.index("centre"), 0]
-    rows = np.concatenate([hits, hits - centre[:, None]], axis=1)
+    scores = table.values[..., : len(SCORES)]
+    centre = scores[:, own + FIXED.index("centre"), None]
+    over = np.moveaxis(scores[:, :own] - centre, -1, 1)  # (words, 4, P)
+    rows = np.concatenate([scores[:, None, :own, 0], over], axis=1).reshape(len(scores), -1)
     sums = np.zeros((images.max() + 1, rows.shape[1]))
     np.add.at(sums, images, rows)
     counts = np.bincount(images).astype(float)
-    return mean_intervals(sums, counts, samples=SAMPLES, seed=SEED)
+    return mean_intervals(sums, counts, samples=SAMPLES, seed=SEED).reshape(-1, own, 2)
 
 
 def _named(scores: Floats) -> Mapping[str, float | None]:
