@@ -1,7 +1,7 @@
 """The gallery of the page of words in a real browser, and the way to its images and back."""
 
-from pathlib import Path
 from itertools import pairwise
+from pathlib import Path
 from statistics import fmean
 
 import pytest
