@@ -138,6 +138,98 @@ def test_a_page_of_one_photo_has_its_beams_and_all_reductions_that_are_fast(
     assert {"gradient", "last", "mean", "layer-1", "by chance"} <= set(best["deletion"])
 
 
+def test_a_page_that_is_there_is_not_written_over(attend, photo, tmp_path):
+    (tmp_path / "maps").mkdir()
+    for name in (f"{photo.stem}.html", "index.html", "index-2.html"):
+        (tmp_path / "maps" / name).write_text("mine")
+    for photos, name in (([photo], f"{photo.stem}-2.html"), ([photo, photo], "index-3.html")):
+        status, said = attend(*photos, "--html", "--caption", "a star")
+        assert status == 0
+        assert f"page: {tmp_path / 'maps' / name}\n" in said
+    assert (tmp_path / "maps" / "index.html").read_text() == "mine"
+
+
+def odd_photos(folder: Path, photo: Path) -> list[Path]:
+    """Photos of every kind that people have, some with names that need care."""
+    with Image.open(photo) as image:
+        scene = image.convert("RGB")
+    folder.mkdir()
+    pictures = {
+        "grey.png": scene.convert("L"),
+        "print.jpg": scene.convert("CMYK"),
+        "clear.png": Image.merge("RGBA", [*scene.split(), scene.convert("L")]),
+        "palette.png": scene.convert("P"),
+        "bits.png": scene.convert("1"),
+        "deep.png": Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30) * 100),
+        "dot.png": Image.new("RGB", (1, 1), "red"),
+        "line.png": Image.new("RGB", (900, 1), "red"),
+        'dog \N{DOG FACE} "it\'s" <b>.jpg': scene,
+    }
+    for name, picture in pictures.items():
+        picture.save(folder / name)
+    scene.save(folder / "moving.gif", save_all=True, append_images=[scene.rotate(90)])
+    return [*(folder / name for name in pictures), folder / "moving.gif"]
+
+
+def test_photos_of_every_kind_have_pictures_numbers_and_a_page(attend, photo, tmp_path):
+    photos = odd_photos(tmp_path / "odd", photo)
+    status, said = attend(*photos, "--html", "--npz", "--caption", "a \N{DOG FACE} “red” star")
+    assert status == 0
+    assert said.count("a red star") == len(photos)
+    for each in photos:
+        drawn = tmp_path / "maps" / f"{each.stem}.png"
+        with Image.open(drawn) as picture:
+            assert picture.mode == "RGB"
+        assert read_word_maps(drawn.with_suffix(".npz")).words == ("a", "red", "star")
+    (listed,) = blocks(tmp_path / "maps" / "index.html", "page")
+    assert [entry["title"] for entry in listed["entries"]] == [each.name for each in photos]
+
+
+def test_a_photo_far_larger_than_a_screen_is_shrunk(attend, photo, tmp_path):
+    with Image.open(photo) as image:
+        image.resize((8000, 6400)).save(tmp_path / "large.jpg")
+    assert attend(tmp_path / "large.jpg", "--html", "--caption", "a star")[0] == 0
+    page = tmp_path / "maps" / "large.html"
+    assert page.stat().st_size < 400_000
+    (entry,) = blocks(page, "entry")
+    assert (entry["size"], entry["shown"]) == ([8000, 6400], [512, 410])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("gone.jpg", None, "gone.jpg does not exist; check the path"),
+        ("empty.jpg", b"", "empty.jpg is empty; restore, convert or remove it"),
+        ("text.jpg", b"a dog", "text.jpg is not an image that can be read; restore, convert"),
+        ("cut.png", 0.5, "cut.png cannot be read"),
+    ],
+)
+def test_a_photo_that_cannot_be_used_is_refused_before_all_work(
+    attend, photo, tmp_path, name, content, told
+):
+    broken = tmp_path / name
+    if isinstance(content, float):
+        with Image.open(photo) as image:
+            image.save(broken)
+        content = broken.read_bytes()[: int(content * broken.stat().st_size)]
+    if content is not None:
+        broken.write_bytes(content)
+    status, said = attend(photo, broken, "--html")
+    assert (status, said.count("\n")) == (2, 1)
+    assert said.startswith("vlm: error: 1 of 2 images of the command line cannot be used: image ")
+    assert told in said
+    assert not (tmp_path / "maps").exists()
+
+
+def test_an_output_that_cannot_be_written_is_refused_in_one_sentence(attend, photo, tmp_path):
+    (tmp_path / "maps").write_text("a file")
+    status, said = attend(photo)
+    assert (status, said) == (
+        2,
+        f"vlm: error: {tmp_path / 'maps'}: File exists; give another path\n",
+    )
+
+
 def test_a_page_of_several_photos_is_an_index(attend, tiny_world, tmp_path):
     photos = sorted((tiny_world / "images").iterdir())[:3]
     status, said = attend(*photos, "--html")

@@ -123,4 +123,4 @@ def test_a_strip_has_a_panel_for_the_picture_and_each_word():
 def test_panels_keep_the_shape_of_the_picture_up_to_a_length():
     assert panel_size((640, 480)) == (PANEL, PANEL * 3 // 4)
     assert panel_size((10, 9000)) == (PANEL, 3 * PANEL)
-    assert panel_size((9000, 3)) == (PANEL, 1)
+    assert panel_size((9000, 3)) == (PANEL, PANEL // 12)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 from viewed import (
     GREY,
     LOWER_RIGHT,
@@ -16,7 +17,7 @@ from viewed import (
 )
 
 from vlm.explain.overlay import HEAT, OPACITY, heat_maps, overlay
-from vlm.explain.viewer import Reading
+from vlm.explain.viewer import Reading, Viewed
 
 pytestmark = pytest.mark.browser
 
@@ -184,6 +185,20 @@ def test_a_narrow_screen_scrolls_down_only(show):
     for entries in (of_one(caption(), caption()), many(7)):
         page = show(entries, width=320, height=640)
         assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
+@pytest.mark.parametrize(("size", "ratio"), [((2, 3000), 1 / 3), ((3000, 2), 12), ((1, 1), 1)])
+def test_a_photo_of_a_few_pixels_or_far_too_long_is_still_seen(show, size, ratio):
+    entry = Viewed("odd.png", Image.new("RGB", size), boxes(), [caption()])
+    page = show([entry])
+    for part in ("#frame", "#map", "#head-grid canvas"):
+        box = f"document.querySelector('{part}').getBoundingClientRect()"
+        width, height = page.evaluate(f"(({{width, height}}) => [width, height])({box})")
+        assert width / height == pytest.approx(ratio, rel=0.15), part
+        assert min(width, height) > 6, part
+    assert page.evaluate("document.documentElement.scrollHeight") < 1600
+    legend = page.evaluate("document.querySelector('.legend').getBoundingClientRect().height")
+    assert legend < 30, "in one line"
 
 
 def test_everything_has_a_name_and_text_has_contrast(show):

@@ -1,6 +1,7 @@
 """Looks of a validation against what the commands make of the same images."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,31 @@ def test_a_reduction_that_is_not_there_is_refused(tiny_checkpoint: Path, tmp_pat
     options = ["--trainer.callbacks.reduction=layer-9", "--output", str(tmp_path)]
     assert main(["validate", "--ckpt_path", str(tiny_checkpoint), CALLBACK, *options]) == 2
     assert "there is no reduction 'layer-9'" in capsys.readouterr().err
+
+
+def test_photos_that_a_store_outlived_are_refused_before_the_validation(
+    tiny_checkpoint: Path, tiny_world: Path, tiny_store: Path, tmp_path: Path, capsys
+):
+    images = read_json(tiny_world / "captions_val.json")["images"]
+    names = [image["file_name"] for image in images]
+    world = tmp_path / "world"
+    (world / "images").mkdir(parents=True)
+    shutil.copy(tiny_world / "captions_val.json", world)
+    for name in names[1:]:  # all but the first
+        shutil.copy(tiny_world / "images" / name, world / "images")
+    store = ["--data.store", "vlm.data.FeatureStore", f"--data.store.path={tiny_store}"]
+    data = [f"--data.root={world}", "--data.images=images", "--data.annotations=captions_val.json"]
+    options = [
+        "--ckpt_path",
+        str(tiny_checkpoint),
+        *store,
+        *data,
+        "--output",
+        str(tmp_path / "run"),
+    ]
+    assert main(["validate", *options, CALLBACK, "--trainer.callbacks.samples=3"]) == 2
+    said = capsys.readouterr().err
+    who = "1 of 3 images of vlm.training.Looks (samples=0 draws over none) cannot be used"
+    assert f"{who}: image {world / 'images' / names[0]} does not exist" in said
+    assert not (tmp_path / "run" / "results.json").exists()
+    assert main(["validate", *options, CALLBACK, "--trainer.callbacks.samples=0"]) == 0

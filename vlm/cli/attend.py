@@ -22,6 +22,7 @@ from vlm.formats.word_maps import LAST, WordMaps, write_word_maps
 from vlm.training.module import VisionLanguageModule
 
 WRITTEN = (".png", ".npz")  # beside each other under one stem
+PAGE = (".html",)
 
 
 def main(verb: str, arguments: Sequence[str]) -> None:
@@ -43,7 +44,8 @@ def main(verb: str, arguments: Sequence[str]) -> None:
     title = Path(options.images[0]).name if alone else f"{len(options.images)} images"
     entries = (viewed(module, *look, options) for look in looks)
     text = viewer(title, entries, reduction=options.reduction)
-    page = output / f"{Path(options.images[0]).stem if alone else 'index'}.html"
+    stem = _free(output, Path(options.images[0]).stem if alone else "index", PAGE)
+    page = stem.with_name(f"{stem.name}.html")
     with writing(page) as partial:
         partial.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
     print(f"page: {page}")
@@ -56,7 +58,7 @@ def _looks(
     for path in options.images:
         passage = module.passage(path, options.question, caption=options.caption)
         maps = explain(passage, options.reduction)
-        stem = _free(output, Path(path).stem)
+        stem = _free(output, Path(path).stem, WRITTEN)
         files = [stem.with_name(f"{stem.name}.png")]
         height, width = image_size(Path(path))
         size = panel_size((width, height))
@@ -103,10 +105,10 @@ def _said(maps: WordMaps, question: str | None) -> str:
     return f"{question} {maps.words[-1]} ({maps.probabilities[-1]:.0%})"
 
 
-def _free(folder: Path, stem: str) -> Path:
-    """A path without suffix under which nothing is written yet: equal stems get -2, -3, ..."""
+def _free(folder: Path, stem: str, suffixes: Sequence[str]) -> Path:
+    """A path without suffix under which no such file is yet: equal stems get -2, -3, ..."""
     target, number = folder / stem, 1
-    while any(target.with_name(target.name + suffix).exists() for suffix in WRITTEN):
+    while any(target.with_name(target.name + suffix).exists() for suffix in suffixes):
         number += 1
         target = folder / f"{stem}-{number}"
     return target

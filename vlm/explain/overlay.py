@@ -15,14 +15,14 @@ HEAT = np.array(
 )
 OPACITY = 0.65
 PANEL = 360
-"""Pixels: a panel's width, and at most three times that its height."""
+"""Pixels: a panel's width; its height is a twelfth of that at least, three times at most."""
 LEVELS = 255  # of a map before it is blurred
 
 
 def panel_size(size: tuple[int, int], panel: int = PANEL) -> tuple[int, int]:
     """(width, height) of a panel for a picture of that (width, height)."""
     width, height = size
-    return panel, min(max(1, round(panel * height / width)), 3 * panel)
+    return panel, min(max(panel // 12, round(panel * height / width)), 3 * panel)
 
 
 def heat_maps(

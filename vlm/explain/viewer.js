@@ -7,6 +7,8 @@ const PAGE = 50;
 const KEPT = 12; // entries decoded at a time: one map of each word, layer and head is large
 const FIELD = 224; // pixels of a map's longer side; the browser smooths it up to the photo
 const ANY = "one layer or head";
+const TALLEST = 1 / 3; // width by height; what is taller or wider is shown stretched, as in pictures
+const WIDEST = 12;
 
 /* What the file holds, decoded when it is asked for. */
 
@@ -97,12 +99,13 @@ const COLOURS = Array.from({ length: 256 }, (_, level) => {
     Math.round(value + (page.heat[low + 1][channel] - value) * (position - low)));
 });
 
+const ratioOf = ({ shown: [width, height] }) => Math.min(Math.max(width / height, TALLEST), WIDEST);
+
 // 1 is the density of attention that is spread evenly over the picture.
 function fieldOf(entry, row, longer) {
-  const [photoWidth, photoHeight] = entry.shown;
-  const factor = longer / Math.max(photoWidth, photoHeight);
-  const width = Math.max(1, Math.round(photoWidth * factor));
-  const height = Math.max(1, Math.round(photoHeight * factor));
+  const ratio = ratioOf(entry);
+  const width = Math.round(longer * Math.min(1, ratio));
+  const height = Math.round(longer * Math.min(1, 1 / ratio));
   const values = new Float32Array(width * height);
   entry.boxes.forEach(([left, top, right, bottom], region) => {
     const density = row[region] / Math.max((right - left) * (bottom - top), 1e-12);
@@ -245,8 +248,8 @@ function showImage() {
   const [width, height] = entry.size, [shownWidth, shownHeight] = entry.shown;
   $("photo").src = photoOf(state.image);
   $("photo").alt = `Photo ${about.title}`;
-  $("frame").style.aspectRatio = `${shownWidth} / ${shownHeight}`;
-  const fitted = `min(100%, calc(66vh * ${shownWidth / shownHeight}))`;
+  $("frame").style.aspectRatio = ratioOf(entry);
+  const fitted = `min(100%, calc(66vh * ${ratioOf(entry)}))`;
   for (const part of [$("frame"), document.querySelector(".legend")]) part.style.width = fitted;
   $("name").textContent = about.title;
   const scaled = width === shownWidth && height === shownHeight ? "" : `, shown at ${shownWidth} × ${shownHeight}`;

@@ -52,25 +52,29 @@ def reductions_of_weights(layers: int, heads: int) -> list[str]:
     return [LAST, "mean", *(f"layer-{layer}" for layer in places), *single]
 
 
-def reduce_weights(weights: NDArray, name: str) -> NDArray:
-    """``(layer, head, word, region)`` to ``(word, region)``.
+def reduced_weights(weights: NDArray) -> dict[str, NDArray]:
+    """``(layer, head, word, region)`` to ``(word, region)`` of every one of these reductions.
 
-    Args:
-        weights: of cross-attention.
-        name: one of :func:`reductions_of_weights`.
+    There is none where there is no layer or no head.
+    """
+    layers, heads = weights.shape[:2]
+    if not layers or not heads:
+        return {}
+    of_layers, of_heads = weights.mean(axis=1), weights.reshape(layers * heads, *weights.shape[2:])
+    rows = [of_layers[-1], of_layers.mean(axis=0), *of_layers, *of_heads]
+    return dict(zip(reductions_of_weights(layers, heads), rows, strict=True))
+
+
+def reduce_weights(weights: NDArray, name: str) -> NDArray:
+    """One of them.
 
     Raises:
         InputError: if there is no such reduction, layer or head.
     """
-    layers, heads = weights.shape[:2]
-    known = reductions_of_weights(layers, heads)
+    known = reduced_weights(weights)
     if name not in known:
-        raise InputError(f"there is no reduction {name!r}; {told(known)}")
-    if name == "mean":
-        return weights.mean(axis=(0, 1))
-    found = HEAD.fullmatch(name)
-    layer = weights[int(found[1]) - 1 if found else -1]
-    return layer[int(found[2]) - 1] if found and found[2] else layer.mean(axis=0)
+        raise InputError(f"there is no reduction {name!r}; {told(list(known))}")
+    return known[name]
 
 
 def told(names: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vlm.formats.word_maps import WordMaps, reduce_weights, reductions_of_weights
+from vlm.formats.word_maps import WordMaps, reduced_weights
 from vlm.metrics.grounding import (
     Floats,
     Targets,
@@ -64,11 +64,8 @@ def reduced(maps: WordMaps, mentions: Sequence[Mention]) -> dict[str, Floats]:
     shares = np.zeros((len(mentions), len(maps.words)))
     for row, mention in enumerate(mentions):
         shares[row, list(mention.places)] = 1 / len(mention.places)
-    layers, heads = maps.weights.shape[:2]
-    names = reductions_of_weights(layers, heads) if layers and heads else []
-    weights = shares @ maps.weights
-    found = {maps.reduction: shares @ maps.map}
-    found |= {n: reduce_weights(weights, n) for n in names if n not in found}
+    own = {maps.reduction: shares @ maps.map}
+    found = own | reduced_weights(shares @ maps.weights) | own
     return {name: rows / rows.sum(axis=-1, keepdims=True) for name, rows in found.items()}
 
 

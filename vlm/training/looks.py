@@ -13,7 +13,8 @@ from PIL import Image
 from torch import distributed
 
 from vlm.data.batches import Batch
-from vlm.data.images import load_image
+from vlm.data.datamodules import splits_read
+from vlm.data.images import check_images, load_image
 from vlm.errors import InputError
 from vlm.explain.maps import replay, require_reduction
 from vlm.explain.overlay import strip
@@ -82,9 +83,20 @@ class Looks(L.Callback):
             nouns = Nouns(categories, names)
             self._objects = {Path(each.name).name: SceneObjects(each, nouns) for each in scenes}
 
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Holds that the reduction is there, and the first photos, whatever a store has of them.
+
+        Raises:
+            InputError: naming what is not there.
+        """
+        module = cast("VisionLanguageModule", pl_module)
+        require_reduction(module.captioning.captioner, self.reduction)
+        if "val" in splits_read(trainer, stage):
+            photos = [sample.path for sample in module.data.samples("val")[: self.samples]]
+            check_images(photos, origin="vlm.training.Looks (samples=0 draws over none)")
+
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Forgets the validation before, and holds that the reduction is there."""
-        require_reduction(cast("VisionLanguageModule", pl_module).network, self.reduction)
+        """Forgets the validation before."""
         self._scored, self._drawn = [], []
 
     def on_validation_batch_end(
