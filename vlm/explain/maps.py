@@ -92,8 +92,11 @@ def replay(captions: Sequence[Passage], memory: Memory, reduction: str = LAST) -
     decoder = captions[0].network.decoder
     require_reduction(captions[0].network, reduction)
     texts = [caption.tokens for caption in captions]
-    tokens = pad_sequence(texts, batch_first=True)  # whatever pads, no token before it hears it
-    looks = decoder.cross_weights(tokens.unsqueeze(1), memory)[:, :, 0]  # (layers, B, L, H, N)
+    tokens = pad_sequence(texts, batch_first=True).unsqueeze(1)
+    real = pad_sequence(
+        [torch.ones_like(text, dtype=torch.bool) for text in texts], batch_first=True
+    )
+    looks = decoder.cross_weights(tokens, memory, real=real.unsqueeze(1))[:, :, 0]
     rows = zip(captions, looks.transpose(2, 3).unbind(dim=1), strict=True)
     return [_maps(caption, row[:, :, : len(caption.tokens)], reduction) for caption, row in rows]
 

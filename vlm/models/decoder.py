@@ -215,18 +215,21 @@ class TextDecoder(nn.Module):
             text = block.feed_forward(text)
         return self.output_norm(text)
 
-    def cross_weights(self, tokens: Tensor, memory: Memory) -> Tensor:
+    def cross_weights(
+        self, tokens: Tensor, memory: Memory, *, real: Tensor | None = None
+    ) -> Tensor:
         """Where every token of a text looked: a teacher-forced replay that keeps the weights.
 
         Args:
             tokens: ``(B, C, L)`` ids, start token first.
             memory: of the ``B`` images.
+            real: ``(B, C, L)``, False where the text is padding; all are read when not given.
 
         Returns:
-            ``(layers, B, C, L, H, N)``, each row over ``N`` summing to 1. Position ``l``
-            holds the weights with which token ``l + 1`` was chosen.
+            ``(layers, B, C, L, H, N)``, each row over ``N`` summing to 1, of padding to 0.
+            Position ``l`` holds the weights with which token ``l + 1`` was chosen.
         """
-        packing = Packing.of(torch.ones_like(tokens, dtype=torch.bool))
+        packing = Packing.of(torch.ones_like(tokens, dtype=torch.bool) if real is None else real)
         return self._weights(packing, tokens, memory, packing.causal_mask())
 
     def reading_weights(self, tokens: Tensor, memory: Memory, *, real: Tensor) -> Tensor:
@@ -239,7 +242,7 @@ class TextDecoder(nn.Module):
 
         Returns:
             ``(layers, B, C, L, H, N)``, each row over ``N`` summing to 1; position ``l``
-            holds what token ``l`` looked at. Positions of padding are without meaning.
+            holds what token ``l`` looked at; rows of padding are 0.
         """
         packing = Packing.of(real)
         return self._weights(packing, tokens, memory, packing.sequence_mask())
@@ -277,8 +280,9 @@ class TextDecoder(nn.Module):
             text = block.self_attention(text, mask, packing)
             seen = block.cross_attention.weights(text, looks, projected.mask, packing)
             weights.append(packing.unpack(packing.collect(seen.transpose(1, 2))))
-            text = block.cross_attention(text, looks, projected.mask, packing)
-            text = block.feed_forward(text)
+            if len(weights) < self.layers:  # nobody looks after the last
+                text = block.cross_attention(text, looks, projected.mask, packing)
+                text = block.feed_forward(text)
         return torch.stack(weights)
 
     def _embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
