@@ -51,6 +51,8 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=5, help="captions of people's a photo, most")
     parser.add_argument("--output", type=Path, help="JSON of all scores")
     given = parser.parse_args()
+    if given.people < 1:
+        parser.error(f"expected 1 caption of people's or more, got --people {given.people}")
     module = VisionLanguageModule.load(given.checkpoint)
     synonyms, record = names_of_objects(None), {}
     for author in ("the model", "people"):

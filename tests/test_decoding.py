@@ -346,3 +346,9 @@ def test_without_a_seed_the_global_generator_decides():
 def test_options_out_of_range_are_refused(strategy, option, value, allowed):
     with pytest.raises(InputError, match=f"^{strategy.__name__} .*{option}={value},.*{allowed}"):
         strategy(**{option: value})
+
+
+@pytest.mark.parametrize("strategy", [Sampling(samples=3, max_length=4), Greedy(max_length=4)])
+def test_a_model_that_has_diverged_writes_words_of_the_vocabulary(strategy):
+    decoded = decode(strategy, [torch.full((2, 11, 11), nan)] * 2)
+    assert (decoded.tokens < 11).all()

@@ -72,3 +72,10 @@ def test_regions_owe_what_values_times_slopes_give():
     owed = (kept[0] * slope).sum(dim=-1)[0].clamp(min=0).detach()
     assert (owed > 0).any()
     assert_close(attnlrp(passage), owed.expand(len(passage.words), -1))
+
+
+def test_a_frozen_network_owes_the_same():
+    passage = a_caption()
+    expected = attnlrp(passage)
+    passage.network.requires_grad_(requires_grad=False)
+    assert_close(attnlrp(passage), expected)

@@ -193,8 +193,12 @@ def test_mass_by_hand():
 
 def test_entropy_by_hand():
     maps = np.array([[0.25, 0.25, 0.25, 0.25], [0, 1, 0, 0], [0.5, 0.5, 0, 0]])
-    np.testing.assert_allclose(entropy(maps), [1, 0, 0.5], atol=1e-12)
-    assert entropy(np.ones((2, 1))).tolist() == [1, 1]
+    cells = grid(2, 2)
+    np.testing.assert_allclose(entropy(maps, cells), [1, 0, 0.5], atol=1e-12)
+    assert entropy(np.ones((2, 1)), grid(1, 1)).tolist() == [1, 1]
+    padded = np.concatenate([cells, np.zeros((6, 4))])
+    wide = np.pad(maps, ((0, 0), (0, 6)))
+    np.testing.assert_allclose(entropy(wide, padded), [1, 0, 0.5], atol=1e-12)
 
 
 def test_padding_has_no_weight():

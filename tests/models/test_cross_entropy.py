@@ -70,3 +70,15 @@ def test_no_token_costs_nothing():
     assert loss.item() == 0
     (slope,) = torch.autograd.grad(loss, words)
     assert not slope.any()
+
+
+def test_half_precision_loses_no_gradient_that_is_scaled_later():
+    """Of so many words and tokens that a gradient in 16 bits would fall below their range."""
+    hidden, words = tiny.random(64, D), tiny.random(5000, D, seed=1)
+    hidden, words = hidden.requires_grad_(), words.requires_grad_()
+    targets, weights = torch.arange(64), torch.full((64,), 1e-6)
+    exact = torch.autograd.grad(linear_cross_entropy(hidden, words, targets, weights), hidden)
+    with torch.autocast("cpu", torch.float16):
+        loss = linear_cross_entropy(hidden, words, targets, weights)
+    found = torch.autograd.grad(loss, hidden)
+    assert_close(found, exact, rtol=0.02, atol=1e-3 * float(exact[0].abs().max()))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from vlm.cli import main
 from vlm.errors import InputError
-from vlm.files import read_json
+from vlm.files import read_json, write_json
 from vlm.training import CaptioningModule, Looks, looks
 
 CALLBACK = "--trainer.callbacks+=vlm.training.Looks"
@@ -113,3 +113,29 @@ def test_photos_that_a_store_outlived_are_refused_before_the_validation(
     assert f"{who}: image {world / 'images' / names[0]} does not exist" in said
     assert not (tmp_path / "run" / "results.json").exists()
     assert main(["validate", *options, CALLBACK, "--trainer.callbacks.samples=0"]) == 0
+
+
+def test_a_caption_cut_off_at_the_last_position_is_replayed_as_it_was_written(
+    tiny_checkpoint: Path, tmp_path: Path
+):
+    positions = CaptioningModule.load(tiny_checkpoint).network.decoder.max_length
+    options = {"max_length": positions, "min_length": positions}  # no caption ends by itself
+    decoding = [f"--model.decoding.{name}={value}" for name, value in options.items()]
+    checkpoint = ["--ckpt_path", str(tiny_checkpoint), "--output", str(tmp_path)]
+    assert main(["validate", *checkpoint, CALLBACK, *decoding]) == 0
+    (folder,) = (tmp_path / "looks").iterdir()
+    assert (folder / "table.csv").read_text().count("\n") > 1
+
+
+def test_instances_of_equal_names_are_refused(
+    tiny_checkpoint: Path, tiny_world: Path, tmp_path: Path, capsys
+):
+    tree = read_json(tiny_world / "instances_val.json")
+    tree["images"].append(
+        tree["images"][0] | {"id": 99, "file_name": f"other/{tree['images'][0]['file_name']}"}
+    )
+    write_json(tmp_path / "instances.json", tree)
+    options = [CALLBACK, f"--trainer.callbacks.instances={tmp_path / 'instances.json'}"]
+    checkpoint = ["--ckpt_path", str(tiny_checkpoint), "--output", str(tmp_path / "run")]
+    assert main(["validate", *checkpoint, *options]) == 2
+    assert "lists several images of the names of" in capsys.readouterr().err

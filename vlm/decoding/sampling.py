@@ -168,9 +168,9 @@ def _drawn(probabilities: Tensor, numbers: Tensor) -> Tensor:
     heights = probabilities.cumsum(-1)
     whole = heights[..., -1:]
     below = torch.nextafter(whole, torch.zeros_like(whole))
-    return torch.searchsorted(
-        heights, torch.minimum(numbers.unsqueeze(-1) * whole, below), right=True
-    ).squeeze(-1)
+    reached = torch.minimum(numbers.unsqueeze(-1) * whole, below)
+    tokens = torch.searchsorted(heights, reached, right=True).squeeze(-1)
+    return tokens.clamp(max=probabilities.shape[-1] - 1)  # beyond it where nothing is a number
 
 
 def _most_probable(scores: Tensor, k: int) -> Tensor:

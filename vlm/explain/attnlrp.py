@@ -28,7 +28,7 @@ def attnlrp(passage: Passage) -> Tensor:
     entered: list[Tensor] = []
     encoder = cast(RegionEncoder, passage.network.encoder)
     with torch.inference_mode(mode=False), torch.enable_grad(), ruled(passage.network):
-        handle = encoder.drop.register_forward_hook(lambda *call: entered.append(call[2]))
+        handle = encoder.drop.register_forward_hook(_entering(entered))
         try:
             memory = passage.network.encode(passage.regions.each(torch.clone))
         finally:
@@ -38,6 +38,17 @@ def attnlrp(passage: Passage) -> Tensor:
         (slopes,) = torch.autograd.grad(targets, entered, each, is_grads_batched=True)
     owed = (entered[0].detach() * slopes[:, 0]).sum(dim=-1)  # (T, N)
     return passage.of_words(owed.float().clamp(min=0))
+
+
+def _entering(entered: list[Tensor]) -> Hook:
+    """A hook that goes on with what can be differentiated by, be the network frozen or not."""
+
+    def hook(module: Any, arguments: tuple[Any, ...], output: Tensor) -> Tensor:
+        del module, arguments
+        entered.append(output.detach().requires_grad_())
+        return entered[-1]
+
+    return hook
 
 
 @contextmanager

@@ -46,7 +46,8 @@ def heat_maps(
     # The weight of a region is spread over its area, so that large boxes do not outshine.
     density = np.asarray(rows, dtype=np.float64) / np.prod(sides, axis=1).clip(1e-12)
     flat = (density[:, :, None] * down).transpose(0, 2, 1) @ across
-    blur = ImageFilter.GaussianBlur(float(np.median(sides * np.array([width, height]))) / 3)
+    real = sides[np.prod(sides, axis=1) > 0]  # the others pad
+    blur = ImageFilter.GaussianBlur(float(np.median(real * np.array([width, height]))) / 3)
     smooth = np.empty(flat.shape)
     scales = _hottest(flat, same_scale=same_scale)
     for index, values in enumerate(np.round(flat / scales * LEVELS).astype(np.uint8)):

@@ -194,9 +194,12 @@ def size_free_mass(maps: NDArray, targets: Targets) -> Floats:
     return mass_in_mask(maps, targets) / targets.shares
 
 
-def entropy(maps: NDArray) -> Floats:
-    """``(...)`` in [0, 1] of ``(..., N)`` maps: as a share of log N; 1 for a single region."""
-    regions = maps.shape[-1]
+def entropy(maps: NDArray, boxes: NDArray) -> Floats:
+    """``(...)`` in [0, 1] of ``(..., N)`` maps, as a share of an even map's; 1 for one region.
+
+    Regions that pad, boxes ``(N, 4)`` without an area, do not count.
+    """
+    regions = np.count_nonzero(_real(boxes))
     if regions == 1:
         return np.ones(maps.shape[:-1])
     logs = np.log(np.where(maps > 0, maps, 1))

@@ -97,7 +97,7 @@ class GroundingScores:
         fixed = [np.broadcast_to(of(boxes), everyone) for of in (uniform, central)]
         rows = np.concatenate([maps, np.stack([*fixed, oracle(targets)])])
         tops = peaks(rows)
-        values = np.stack([*_scored(tops, rows, targets), entropy(rows)], axis=-1)
+        values = np.stack([*_scored(tops, rows, targets), entropy(rows, boxes)], axis=-1)
         own = len(self._reductions)
         looks = _Looks(
             np.asarray(boxes, dtype=float),

@@ -58,8 +58,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         at_once = max(1, LOGITS_AT_ONCE // size)
         differentiated = any(ctx.needs_input_grad)
         hidden_slope = torch.empty_like(hidden) if differentiated else None
-        words_slope = torch.zeros_like(words) if differentiated else None
         wide = torch.promote_types(hidden.dtype, torch.float32)
+        words_slope = torch.zeros_like(words, dtype=wide) if differentiated else None
         loss = weights.new_zeros((), dtype=wide)
         for start in range(0, len(hidden), at_once):
             some = slice(start, start + at_once)
@@ -75,10 +75,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 continue
             slope = likely.exp_().sub_(smoothing / size)
             slope.scatter_add_(1, target, torch.full_like(costs, smoothing - 1))
-            slope = slope.mul_(weight).to(rows.dtype)
-            hidden_slope[some] = slope @ words
-            words_slope.addmm_(slope.T, rows)
+            slope = slope.mul_(weight)
+            # In full precision: a loss scaled later could not save what half of it has lost.
+            with torch.autocast(rows.device.type, enabled=False):
+                hidden_slope[some] = (slope @ words.to(wide)).to(hidden.dtype)
+                words_slope.addmm_(slope.T, rows.to(wide))
         ctx.save_for_backward(hidden_slope, words_slope)
+        ctx.dtype = words.dtype
         return loss
 
     @staticmethod
@@ -87,4 +90,5 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx: Any, upstream: Tensor
     ) -> tuple[Tensor | None, ...]:
         hidden_slope, words_slope = ctx.saved_tensors
-        return upstream * hidden_slope, upstream * words_slope, None, None, None
+        hidden_slope, words_slope = upstream * hidden_slope, upstream * words_slope
+        return hidden_slope.to(ctx.dtype), words_slope.to(ctx.dtype), None, None, None

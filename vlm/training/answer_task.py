@@ -123,7 +123,7 @@ class AnswerTask(Task[AnswerResult]):
         """The head's loss against soft targets."""
         asked = [sample.questions for sample in samples]
         if not any(asked):
-            return Loss(nothing(memory))
+            return Loss(nothing(memory, self.answerer.decoder, self.answerer.head))
         tokens, real = self.read([[question.text for question in row] for row in asked])
         targets = self.targets(asked).to(memory.features.device)
         tokens, real = tokens.to(targets.device), real.to(targets.device)

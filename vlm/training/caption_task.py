@@ -46,6 +46,7 @@ class CaptionTask(Task[CaptionResult]):
     """
 
     name, file = "captions", "results.json"
+    written: Decoded  # of the batch that was responded to last, for callbacks
 
     def __init__(
         self,
@@ -101,7 +102,7 @@ class CaptionTask(Task[CaptionResult]):
 
     def respond(self, memory: Memory, samples: Sequence[Any]) -> list[CaptionResult]:
         """The best caption of each image."""
-        decoded = self.write(memory, *self.along(samples))
+        decoded = self.written = self.write(memory, *self.along(samples))
         texts = [self.tokenizer.decode(tokens.tolist()) for tokens in decoded.tokens[:, 0]]
         sums = decoded.sums[:, 0].tolist()
         return [CaptionResult(*row) for row in zip(self.keys(samples), texts, sums, strict=True)]

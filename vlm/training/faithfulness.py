@@ -21,10 +21,10 @@ class Faithfulness(L.Callback):
     It runs the model some hundred times an image, so it is not there unless a test asks for it:
     ``--trainer.callbacks+=vlm.training.Faithfulness``. Logs the areas under both curves, and
     writes them and the sample's ids to ``faithfulness.json``; of several processes the first
-    measures.
+    measures, of its own share.
 
     Args:
-        images: of the sample, the first ones of the split.
+        images: of the sample, the first ones that are tested.
         reductions: that are ranked; all but single heads when not given.
 
     Raises:

@@ -1,6 +1,7 @@
 """Looks: where words of a validation's captions looked, as pictures and, by masks, as a score."""
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -20,7 +21,7 @@ from vlm.explain.maps import replay, require_reduction
 from vlm.explain.overlay import strip
 from vlm.explain.passages import caption_passages
 from vlm.files import write_json
-from vlm.formats.ids import Id
+from vlm.formats.ids import Id, shown
 from vlm.formats.instances import read_scenes
 from vlm.formats.word_maps import LAST
 from vlm.metrics.grounding_scores import GroundingScores, reduced
@@ -75,6 +76,7 @@ class Looks(L.Callback):
         self.reduction = reduction
         self.samples = samples
         self._objects: dict[str, SceneObjects] = {}
+        self._several: set[str] = set()  # names that several images have
         self._scored: list[_Scored] = []
         self._drawn: list[tuple[str, str, Image.Image]] = []
         if instances is not None:
@@ -82,6 +84,8 @@ class Looks(L.Callback):
             names = names_of_objects(None if synonyms is None else Path(synonyms))
             nouns = Nouns(categories, names)
             self._objects = {Path(each.name).name: SceneObjects(each, nouns) for each in scenes}
+            counts = Counter(Path(each.name).name for each in scenes)
+            self._several = {name for name, count in counts.items() if count > 1}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Holds that the reduction is there, and the first photos, whatever a store has of them.
@@ -92,7 +96,14 @@ class Looks(L.Callback):
         module = cast("VisionLanguageModule", pl_module)
         require_reduction(module.captioning.captioner, self.reduction)
         if "val" in splits_read(trainer, stage):
-            photos = [sample.path for sample in module.data.samples("val")[: self.samples]]
+            samples = module.data.samples("val")
+            unclear = [s.image_id for s in samples if s.path.name in self._several]
+            if unclear:
+                raise InputError(
+                    f"{self.instances} lists several images of the names of {shown(unclear)}; give "
+                    "instances in which each of the validation's images has a name of its own"
+                )
+            photos = [sample.path for sample in samples[: self.samples]]
             check_images(photos, origin="vlm.training.Looks (samples=0 draws over none)")
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -112,7 +123,8 @@ class Looks(L.Callback):
         module, samples = cast("VisionLanguageModule", pl_module), batch.samples
         task = module.captioning
         captions = [result.caption for result in task.results[-len(samples) :]]
-        ids = [row[1:] for row in task.tokenizer.encode(captions, max_length=10**6)]
+        written = zip(task.written.tokens[:, 0].tolist(), task.written.lengths[:, 0], strict=True)
+        ids = [tokens[:length] for tokens, length in written]
         passages = caption_passages(task.captioner, task.tokenizer, module.looked, ids)
         named = {
             row: found

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlm.errors import InputError
 from vlm.models.captioner import Captioner
@@ -101,7 +101,7 @@ class CrossEntropy(Objective):
         """The mean over all targets."""
         captions = [list(sample.captions) for sample in samples]
         if not any(captions):
-            return Loss(nothing(memory))
+            return Loss(nothing(memory, captioner.decoder))
         tokens = tokenizer.batch(captions, max_length=captioner.decoder.max_length)
         device_tokens = torch.from_numpy(tokens).to(memory.features.device)
         ignored = (tokenizer.pad, tokenizer.unknown)
@@ -134,6 +134,10 @@ class CrossEntropy(Objective):
         )
 
 
-def nothing(memory: Memory) -> Tensor:
-    """A loss of 0 where there is nothing to learn, which still has a gradient: 0."""
-    return memory.features.sum() * 0
+def nothing(memory: Memory, *parts: nn.Module) -> Tensor:
+    """A loss of 0 where there is nothing to learn.
+
+    It still has a gradient, 0: distributed training wants every weight of all parts used.
+    """
+    weights = (weight.sum() for part in parts for weight in part.parameters())
+    return (memory.features.sum() + sum(weights)) * 0

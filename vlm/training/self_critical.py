@@ -123,6 +123,7 @@ class SelfCritical(Objective):
         self._references = {key: [next(captions) for _ in row] for key, row in texts.items()}
         _require_words(self._references, tokenizer, {tokenizer.unknown, *untaught})
         self._scorer = self.reward.against(self._references)
+        self._watch = Watch(self.guard)
         self.signature = reward_signature([self.reward.name], texts)
 
     def loss(
@@ -140,7 +141,7 @@ class SelfCritical(Objective):
         """
         rows = [row for row, sample in enumerate(samples) if sample.captions]
         if not rows:
-            return Loss(nothing(memory))
+            return Loss(nothing(memory, captioner.decoder))
         memory = Memory(*(part[rows] for part in memory))
         images = [samples[row].image_id for row in rows]
         special = SpecialTokens(tokenizer.start, tokenizer.end, tokenizer.pad, tokenizer.unknown)
@@ -154,6 +155,11 @@ class SelfCritical(Objective):
             drawn = tokens[:, 1:], lengths[:, 1:]
             value = self.surrogate(captioner, memory, *drawn, advantages, special=special)
         numbers = _numbers(captions, ended, rewards, advantages)
+        if not value.isfinite():
+            raise InputError(
+                f"the loss of images {shown(images)} is no finite number; the captioner has "
+                "diverged: start from its last checkpoint with a lower model.learning_rate"
+            )
         self._watch.see(numbers)
         return Loss(value, numbers)
 
@@ -260,7 +266,7 @@ def _numbers(
     return {
         "reward": rewards[:, 1:].mean().item(),
         "greedy reward": rewards[:, 0].mean().item(),
-        "advantage deviation": advantages.std(correction=0).item(),
+        "advantage deviation": advantages.square().mean().sqrt().item(),
         "words": sum(map(len, drawn)) / len(drawn),
         "bad endings": health(words[::rows], vocabulary=None).bad_endings,
         "distinct captions": len(set(map(tuple, drawn))) / len(drawn),
