@@ -240,6 +240,13 @@ class Foreign(Reward):
         raise NotImplementedError
 
 
+def test_a_foreign_reward_is_refused_within_a_mixture_too():
+    with pytest.raises(
+        InputError, match=r"the reward Foreign is no class of vlm.*give .*OwnReward"
+    ):
+        Mixed([CiderD(), Foreign()], [1.0, 1.0])
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -70,6 +70,19 @@ class Reward(ABC):
         """
 
 
+def require_own_class(reward: Reward) -> None:
+    """Holds that a checkpoint that names a reward can be read: it makes classes of vlm alone.
+
+    Raises:
+        InputError: if the reward is of another class.
+    """
+    if not type(reward).__module__.startswith("vlm."):
+        raise InputError(
+            f"the reward {type(reward).__name__} is no class of vlm, and no checkpoint could be "
+            "read that names it; give vlm.training.OwnReward with the path of a function"
+        )
+
+
 @dataclass(frozen=True)
 class CiderD(Reward):
     """CIDEr-D in [0, 10] (Vedantam et al. 2015, arXiv:1411.5726).
@@ -175,7 +188,7 @@ class Mixed(Reward):
         weights: of each.
 
     Raises:
-        InputError: if there is not one weight a reward, or no reward.
+        InputError: if there is not one weight a reward, no reward, or one of no class of vlm.
     """
 
     rewards: list[Reward]
@@ -187,6 +200,8 @@ class Mixed(Reward):
                 f"Mixed was given {len(self.rewards)} rewards and {len(self.weights)} weights; "
                 "give at least one reward and a weight each"
             )
+        for reward in self.rewards:
+            require_own_class(reward)
 
     @property
     def name(self) -> str:

@@ -31,6 +31,7 @@ from vlm.training.rewards import (
     Reward,
     Scorer,
     as_captions,
+    require_own_class,
 )
 
 MOST_UNKNOWN = 0.1  # of the references' words; beyond it most captions hold one
@@ -88,12 +89,7 @@ class SelfCritical(Objective):
             raise InputError(
                 f"SelfCritical was given baseline={self.baseline!r}; expected 'greedy' or 'others'"
             )
-        if not type(self.reward).__module__.startswith("vlm."):
-            raise InputError(
-                f"the reward {type(self.reward).__name__} is no class of vlm, and no checkpoint "
-                "could be read that names it; give vlm.training.rewards.OwnReward with the path "
-                "of a function"
-            )
+        require_own_class(self.reward)
         self._sampling = Sampling(
             self.samples, self.temperature, max_length=self.max_length, greedy=True
         )
