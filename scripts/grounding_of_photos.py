@@ -14,7 +14,7 @@ import argparse
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +27,25 @@ from vlm.explain.maps import BY_MODEL, explain, reduced
 from vlm.explain.passages import Passage
 from vlm.files import write_json
 from vlm.formats.captions import read_captions
+from vlm.formats.ids import Id
 from vlm.formats.instances import read_scenes
 from vlm.metrics.grounding_scores import SCORES, GroundingScores
 from vlm.metrics.grounding_scores import reduced as reduced_by_weights
+from vlm.metrics.hallucination import Synonyms
 from vlm.metrics.nouns import Mention, Nouns, SceneObjects, names_of_objects
 from vlm.text.ptb import tokenize
 from vlm.training.module import VisionLanguageModule
 
-SPLITS = ("train", "val")
+SPLITS, AUTHORS = ("train", "val"), ("the model", "people")
+
+
+class Photo(NamedTuple):
+    """A photo, what it shows, and what people said of it."""
+
+    image_id: Id
+    path: Path
+    objects: SceneObjects
+    captions: Sequence[str]
 
 
 def main() -> None:
@@ -54,26 +65,22 @@ def main() -> None:
     if given.people < 1:
         parser.error(f"expected 1 caption of people's or more, got --people {given.people}")
     module = VisionLanguageModule.load(given.checkpoint)
-    synonyms, record = names_of_objects(None), {}
-    for author in ("the model", "people"):
+    synonyms = names_of_objects(None)
+    photos = [photo for split in SPLITS for photo in photos_of(split, given, synonyms)]
+    record = {}
+    for author in AUTHORS:
         scores, counts = None, Counter()
-        for split in SPLITS:
-            scenes, categories = read_scenes(given.annotations / f"instances_{split}.json")
-            nouns = Nouns(categories, synonyms)
-            samples = read_captions(given.annotations / f"captions_{split}.json", given.images)
-            captions = {sample.image_id: sample.captions for sample in samples}
-            for scene in tqdm(scenes, desc=f"{split}, by {author}", leave=False):
-                path, objects = given.images / scene.name, SceneObjects(scene, nouns)
-                by_people = captions.get(scene.image_id, ()) if author == "people" else None
-                for passage in passages(module, path, by_people, most=given.people):
-                    found = objects.named(passage.words)
-                    counts["texts"] += 1
-                    counts["words not in the picture"] += found.absent
-                    counts["words without a mask"] += found.unmasked
-                    if found.words:
-                        rows, boxes = all_maps(passage, found.mentions)
-                        scores = scores or GroundingScores(list(rows))
-                        scores.add(scene.image_id, boxes, np.stack([*rows.values()]), found.words)
+        for photo in tqdm(photos, desc=f"captions of {author}", leave=False):
+            captions = photo.captions if author == "people" else None
+            for passage in passages(module, photo.path, captions, most=given.people):
+                found = photo.objects.named(passage.words)
+                counts["texts"] += 1
+                counts["words not in the picture"] += found.absent
+                counts["words without a mask"] += found.unmasked
+                if found.words:
+                    rows, boxes = all_maps(passage, found.mentions)
+                    scores = scores or GroundingScores(list(rows))
+                    scores.add(photo.image_id, boxes, np.stack([*rows.values()]), found.words)
         if scores is None:
             raise SystemExit(f"no caption of {author} names an object with a mask")
         about = {"images": scores.images, **counts, "signature": signature_of(scores, synonyms)}
@@ -83,6 +90,17 @@ def main() -> None:
         print(margins(record[author]), flush=True)
     if given.output:
         write_json(given.output, record)
+
+
+def photos_of(split: str, given: argparse.Namespace, synonyms: Synonyms) -> Iterator[Photo]:
+    """The photos of a split that have instances, each with its captions, if it has any."""
+    scenes, categories = read_scenes(given.annotations / f"instances_{split}.json")
+    nouns = Nouns(categories, synonyms)
+    samples = read_captions(given.annotations / f"captions_{split}.json", given.images)
+    captions = {sample.image_id: sample.captions for sample in samples}
+    for scene in scenes:
+        said = captions.get(scene.image_id, ())
+        yield Photo(scene.image_id, given.images / scene.name, SceneObjects(scene, nouns), said)
 
 
 def margins(metrics: Mapping[str, Mapping[str, Any]]) -> str:
@@ -123,8 +141,9 @@ def all_maps(passage: Passage, mentions: Sequence[Mention]) -> tuple[dict[str, N
     maps = explain(passage)
     rows = reduced_by_weights(maps, mentions)
     for name in BY_MODEL:
-        by_model = maps._replace(map=reduced(passage, maps.weights, name), reduction=name)
-        rows[name] = reduced_by_weights(by_model, mentions)[name]
+        own = reduced(passage, maps.weights, name)
+        alone = maps._replace(map=own, reduction=name, weights=maps.weights[:0])
+        rows |= reduced_by_weights(alone, mentions)
     return rows, maps.boxes
 
 

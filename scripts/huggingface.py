@@ -116,8 +116,7 @@ def weighed_loss(
         encoder_outputs=_encoded(memory, tokens.shape[1]),
         use_cache=False,
     ).logits
-    never = {special.start, special.pad, special.unknown} - {special.end, None}
-    logits.index_fill_(-1, torch.tensor(sorted(never), device=rows.device), -torch.inf)
+    logits[..., special.never] = -torch.inf
     costs = functional.cross_entropy(
         logits.flatten(0, 1), rows.flatten(), ignore_index=special.pad, reduction="none"
     )
@@ -148,7 +147,7 @@ def write(
         decoder_start_token_id=special.start,
         eos_token_id=special.end,
         pad_token_id=special.pad,
-        suppress_tokens=sorted({special.start, special.pad, special.unknown} - {special.end, None}),
+        suppress_tokens=special.never,
         **how,
     )
     return rows[:, 1:].unflatten(0, (len(memory.features), -1))

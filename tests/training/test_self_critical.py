@@ -237,7 +237,7 @@ class Foreign(Reward):
     name = "foreign"
 
     def against(self, references):
-        raise NotImplementedError
+        return lambda captions, images: np.zeros(len(captions))
 
 
 def test_a_foreign_reward_is_refused_within_a_mixture_too():

@@ -104,9 +104,8 @@ class Beams(Search):
 
     def keep(self, images: Tensor) -> None:
         """Goes on with these searches alone."""
-        self.rows, self._finished = self.rows.of(images), self._finished.of(images)
-        self.done = self.done[images]
-        self.parents = None if self.parents is None else self.parents[images]
+        super().keep(images)
+        self._finished = self._finished.of(images)
 
     def _ranks(self, log_probabilities: Tensor, position: int) -> Tensor:
         """``(S, M, V)`` what each search ranks its continuations by."""

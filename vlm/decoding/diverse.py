@@ -90,9 +90,8 @@ class _Groups(Search):
         return rows.take(rows.scores.argsort(dim=-1, descending=True))
 
     def keep(self, images: Tensor) -> None:
+        super().keep(images)
         self._searches.keep(images.repeat_interleave(self._options.groups))
-        self.rows, self.done = self.rows.of(images), self.done[images]
-        self.parents = None if self.parents is None else self.parents[images]
 
     def _of_images(self, rows: Rows) -> Rows:
         """Rows of each group, ``(S, M)``, as those of each image, ``(B, groups * M)``."""
@@ -102,30 +101,21 @@ class _Groups(Search):
 class _Apart(Beams):
     """Searches of which some are groups of one image and choose one after the other."""
 
-    def __init__(
-        self,
-        options: DiverseBeamSearch,
-        special: SpecialTokens,
-        *,
-        searches: int,
-        device: torch.device,
-    ) -> None:
-        super().__init__(options, special, searches=searches, device=device)
-        self._groups, self._diversity = options.groups, options.diversity
+    _options: DiverseBeamSearch
 
     def _choose(self, ranks: Tensor) -> tuple[Tensor, Tensor]:
         """The best continuations of each search when those of the groups before have their cost."""
-        vocabulary, beams = ranks.shape[-1], self._options.beams
+        vocabulary, beams, groups = ranks.shape[-1], self._options.beams, self._options.groups
         most = min(2 * beams, ranks[0].numel())
-        ranks, done = ranks.unflatten(0, (-1, self._groups)), self.done.view(-1, self._groups)
+        ranks, done = ranks.unflatten(0, (-1, groups)), self.done.view(-1, groups)
         cost = ranks.new_zeros(len(ranks), 1, vocabulary)
         scores, places = [], []
-        for group in range(self._groups):
+        for group in range(groups):
             best, place = (ranks[:, group] - cost).flatten(1).topk(most)
             tokens = place % vocabulary
             alive, chosen = going_on(best, tokens == self._special.end, beams)
             counted = (alive > -inf) & ~done[:, group : group + 1]
-            cost[:, 0].scatter_add_(1, tokens.gather(1, chosen), self._diversity * counted)
+            cost[:, 0].scatter_add_(1, tokens.gather(1, chosen), self._options.diversity * counted)
             scores.append(best)
             places.append(place)
         return torch.stack(scores, dim=1).flatten(0, 1), torch.stack(places, dim=1).flatten(0, 1)

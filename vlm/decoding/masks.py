@@ -16,8 +16,7 @@ def forbid_special(scores: Tensor, special: SpecialTokens, *, end: bool) -> None
         special: where start or pad equal end, only ``end`` decides about them.
         end: whether it is too early to end.
     """
-    for token in {special.start, special.pad, special.unknown} - {special.end, None}:
-        scores[..., token] = -inf
+    scores[..., special.never] = -inf
     if end:
         scores[..., special.end] = -inf
 

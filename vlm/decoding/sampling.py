@@ -143,8 +143,8 @@ class _Search(Search):
         predicted = log_probabilities.expand(-1, several, -1)
         chosen = self._choose(predicted.clone(), position, self._images)
         likely = predicted.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
-        self.rows.tokens[..., position] = chosen.masked_fill(self._ended, -1)
-        self.rows.log_probabilities[..., position] = likely.masked_fill(self._ended, 0)
+        tokens = chosen.masked_fill(self._ended, -1)
+        self.rows.extend(tokens, likely.masked_fill(self._ended, 0), position)
         self.rows = self.rows._replace(scores=self.rows.log_probabilities.sum(-1))
         self._ended = self._ended | (chosen == self._special.end)
         self.done = self._ended.all(dim=1)
@@ -155,9 +155,8 @@ class _Search(Search):
         return self.rows
 
     def keep(self, images: Tensor) -> None:
-        self.rows, self.done = self.rows.of(images), self.done[images]
+        super().keep(images)
         self._ended, self._images = self._ended[images], self._images[images]
-        self.parents = None if self.parents is None else self.parents[images]
 
 
 def _drawn(probabilities: Tensor, numbers: Tensor) -> Tensor:

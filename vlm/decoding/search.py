@@ -37,7 +37,7 @@ class Rows(NamedTuple):
         return Rows(*(take(field, index) for field in self))
 
     def of(self, images: Tensor) -> "Rows":
-        """The rows of some images, by a mask or by indices."""
+        """The rows of some images, ``(B,)`` boolean."""
         return Rows(*(field[images] for field in self))
 
     def extend(self, tokens: Tensor, log_probabilities: Tensor, position: int) -> None:
@@ -95,9 +95,10 @@ class Search(ABC):
     def found(self) -> Rows:
         """What has been found, best first."""
 
-    @abstractmethod
     def keep(self, images: Tensor) -> None:
         """Forgets all images but these, ``(B,)`` boolean."""
+        self.rows, self.done = self.rows.of(images), self.done[images]
+        self.parents = None if self.parents is None else self.parents[images]
 
 
 @torch.no_grad()
@@ -124,10 +125,11 @@ def run(search: Search, state: DecodingState, start: Tensor, *, max_length: int)
             break
         if search.done.any():
             kept = state.keep(~search.done)
-            images.append(here[~kept])
-            parts.append(search.found().of(~kept))
-            search.keep(kept)
-            here = here[kept]
+            if not kept.all():
+                images.append(here[~kept])
+                parts.append(search.found().of(~kept))
+                search.keep(kept)
+                here = here[kept]
         if search.parents is not None:
             state.reorder(search.parents)
         tokens = search.rows.tokens[..., position].clamp(min=0)  # rows that have ended say -1

@@ -26,6 +26,11 @@ class SpecialTokens(NamedTuple):
     pad: int
     unknown: int | None = None
 
+    @property
+    def never(self) -> list[int]:
+        """The ids that are never chosen, ascending; where start or pad equal end, they are not."""
+        return sorted({self.start, self.pad, self.unknown} - {self.end, None})
+
 
 class DecodingState(Protocol):
     """B images, each decoded in K rows that share its memory; a fresh state has K = 1."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vlm.models.attention import KeyValues
 
-ROOM = 16  # tokens a row for which there is room, before it is doubled
+ROOM = 16  # tokens a row that room is made for at a time
 
 
 class TextCache:

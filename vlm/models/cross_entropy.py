@@ -81,7 +81,6 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 hidden_slope[some] = (slope @ words.to(wide)).to(hidden.dtype)
                 words_slope.addmm_(slope.T, rows.to(wide))
         ctx.save_for_backward(hidden_slope, words_slope)
-        ctx.dtype = words.dtype
         return loss
 
     @staticmethod
@@ -90,5 +89,4 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx: Any, upstream: Tensor
     ) -> tuple[Tensor | None, ...]:
         hidden_slope, words_slope = ctx.saved_tensors
-        hidden_slope, words_slope = upstream * hidden_slope, upstream * words_slope
-        return hidden_slope.to(ctx.dtype), words_slope.to(ctx.dtype), None, None, None
+        return upstream * hidden_slope, upstream * words_slope, None, None, None

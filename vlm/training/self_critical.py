@@ -95,7 +95,6 @@ class SelfCritical(Objective):
         )
         self._references: References = {}
         self._scorer: Scorer | None = None
-        self._watch = Watch(self.guard)
 
     def prepare(
         self,
@@ -190,19 +189,18 @@ class SelfCritical(Objective):
             tokens: ``(B, S, L)``.
             lengths: ``(B, S)``.
             advantages: ``(B, S)``.
-            special: which of are impossible.
+            special: which tokens are impossible.
         """
         real = torch.arange(tokens.shape[-1], device=tokens.device) < lengths.unsqueeze(-1)
         inputs = functional.pad(tokens[..., :-1], (1, 0), value=special.start)
         hidden = captioner.decoder(inputs, memory, real=real)
         weights = (advantages / advantages.numel()).unsqueeze(-1).expand_as(real)
-        never = {special.start, special.pad, special.unknown} - {special.end, None}
         return linear_cross_entropy(
             hidden[real] / self.temperature,
             captioner.decoder.token_embedding.weight,
             tokens[real],
             weights[real],
-            impossible=sorted(never),
+            impossible=special.never,
         )
 
     def _rewards(self, captions: Sequence[Caption], images: Sequence[Id]) -> Floats:
