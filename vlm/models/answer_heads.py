@@ -10,6 +10,7 @@ from torch.nn import functional
 from vlm.models.cross_entropy import linear_cross_entropy
 from vlm.models.decoder import TextDecoder
 from vlm.models.encoder import Memory
+from vlm.models.linear import Linear
 
 TOKENS_AT_ONCE = 2**13  # whose log-probabilities over the vocabulary exist at a time
 
@@ -65,7 +66,7 @@ class AttentionPool(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.score = nn.Linear(width, 1)
+        self.score = Linear(width, 1)
 
     def forward(self, text: Tensor, real: Tensor) -> Tensor:
         """``(B, C, L, D)`` to ``(B, C, D)``, leaving out where ``real`` ``(B, C, L)`` is False.
@@ -101,11 +102,11 @@ class AnswerClassifier(AnswerHead):
         self.exclusive = exclusive
         self.pool = AttentionPool(width)
         self.classify = nn.Sequential(
-            nn.Linear(width, 2 * width),
+            Linear(width, 2 * width),
             nn.GELU(),
             nn.LayerNorm(2 * width),
             nn.Dropout(dropout),
-            nn.Linear(2 * width, len(answers)),
+            Linear(2 * width, len(answers)),
         )
 
     def forward(

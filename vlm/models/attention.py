@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vlm.errors import InputError
+from vlm.models.linear import Linear
 from vlm.models.packing import Packing
 
 
@@ -90,9 +91,9 @@ class MultiHeadAttention(nn.Module):
         if width % heads:
             raise InputError(f"width must be a multiple of heads, got width={width}, heads={heads}")
         self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(memory_width or width, 2 * width)
-        self.output = nn.Linear(width, width)
+        self.query = Linear(width, width)
+        self.key_value = Linear(memory_width or width, 2 * width)
+        self.output = Linear(width, width)
 
     def project(self, memory: Tensor, packing: Packing | None = None) -> KeyValues:
         """Keys and values of a memory ``(B, N, memory_width)``, or of packed tokens as rows."""

@@ -10,6 +10,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from vlm.models.attention import KeyValues, MultiHeadAttention
+from vlm.models.linear import Linear
 from vlm.models.packing import Packing
 
 
@@ -106,9 +107,7 @@ class FeedForward(nn.Module):
     def __init__(self, width: int, *, dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
-        )
+        self.mlp = nn.Sequential(Linear(width, 4 * width), nn.GELU(), Linear(4 * width, width))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, sequence: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
+
+from vlm.models.linear import linear
 
 LOGITS_AT_ONCE = 2**22  # 16 MiB of float32, however many tokens and words there are
 
@@ -64,7 +65,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for start in range(0, len(hidden), at_once):
             some = slice(start, start + at_once)
             rows, target, weight = hidden[some], targets[some, None], weights[some, None]
-            logits = functional.linear(rows, words).to(wide)
+            logits = linear(rows, words).to(wide)
             logits[:, impossible] = -math.inf
             likely = logits.log_softmax(dim=-1)
             costs = (smoothing - 1) * likely.gather(1, target)
@@ -78,8 +79,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             slope = slope.mul_(weight)
             # In full precision: a loss scaled later could not save what half of it has lost.
             with torch.autocast(rows.device.type, enabled=False):
-                hidden_slope[some] = (slope @ words.to(wide)).to(hidden.dtype)
-                words_slope.addmm_(slope.T, rows.to(wide))
+                hidden_slope[some] = linear(slope, words.to(wide).T).to(hidden.dtype)
+                words_slope += linear(slope.T, rows.to(wide).T)
         ctx.save_for_backward(hidden_slope, words_slope)
         return loss
 

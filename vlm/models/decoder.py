@@ -13,12 +13,12 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from vlm.models.attention import KeyValues
 from vlm.models.blocks import DecoderBlock, EncoderBlock, start_small
 from vlm.models.cache import TextCache
 from vlm.models.encoder import Memory
+from vlm.models.linear import linear
 from vlm.models.packing import Packing
 
 
@@ -249,7 +249,7 @@ class TextDecoder(nn.Module):
 
     def logits(self, text: Tensor) -> Tensor:
         """``(..., D)`` to unnormalised scores of the next token, ``(..., V)``."""
-        return functional.linear(text, self.token_embedding.weight)
+        return linear(text, self.token_embedding.weight)
 
     def _through_blocks(
         self, packing: Packing, tokens: Tensor, memory: ProjectedMemory, mask: Tensor

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vlm.models.blocks import EncoderBlock
+from vlm.models.linear import Linear
 from vlm.regions import RegionFeatures
 
 
@@ -46,7 +47,7 @@ class BoxEmbedding(nn.Module):
         self.register_buffer(
             "frequencies", math.pi * 2.0 ** torch.arange(octaves), persistent=False
         )
-        self.project = nn.Linear(4 * 2 * octaves, width)
+        self.project = Linear(4 * 2 * octaves, width)
 
     def forward(self, boxes: Tensor) -> Tensor:
         """``(B, N, 4)`` boxes in [0, 1] to ``(B, N, D)``."""
@@ -81,7 +82,7 @@ class RegionEncoder(nn.Module):
         self.heads = heads
         self.dropout = dropout
         self.norm = nn.LayerNorm(region_width)
-        self.project = nn.Linear(region_width, width)
+        self.project = Linear(region_width, width)
         self.box_embedding = BoxEmbedding(width)
         # What tells a box around something from a cell of the grid; zero, so that it draws
         # nothing from the random numbers and a model of cells alone is the same without it.

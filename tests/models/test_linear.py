@@ -1,0 +1,113 @@
+"""Linear layers give what torch's own give, whichever library multiplies."""
+
+import pytest
+import tiny
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.testing import assert_close
+
+from vlm.models import linear as module
+from vlm.models.linear import FEWEST_PRODUCTS, HAS_ONEDNN, Linear, linear
+
+needs_onednn = pytest.mark.skipif(not HAS_ONEDNN, reason="this CPU has no use for oneDNN")
+WIDE, NARROW = 256, 160  # 64 rows are enough products
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list[tuple[int, ...]]:
+    """Shapes of the rows that oneDNN was given."""
+    seen, apply = [], module._OneDnnLinear.apply
+
+    def watched(rows, *others):
+        seen.append(tuple(rows.shape))
+        return apply(rows, *others)
+
+    monkeypatch.setattr(module._OneDnnLinear, "apply", watched)
+    return seen
+
+
+def weights(bias: bool = True) -> list[Tensor]:
+    made = [tiny.random(NARROW, WIDE, seed=1), tiny.random(NARROW, seed=2)]
+    return [part.requires_grad_() for part in made[: 1 + bias]]
+
+
+@needs_onednn
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        tiny.random(64, WIDE),
+        tiny.random(4, 32, WIDE),
+        tiny.random(2, 3, 32, WIDE).transpose(1, 2),
+        tiny.random(WIDE, 64).T,
+        tiny.random(64, 1, WIDE).expand(-1, 2, -1),
+    ],
+    ids=["rows", "batch", "turned", "columns", "repeated"],
+)
+def test_products_and_gradients_are_those_of_torch(rows, bias, calls):
+    rows = rows.detach().requires_grad_()
+    given = [rows, *weights(bias)]
+    found, expected = linear(*given), functional.linear(*given)
+    assert calls == [rows.shape]
+    assert_close(found, expected, atol=1e-4, rtol=1e-5)
+    slope = tiny.random(*found.shape, seed=3)
+    assert_close(
+        torch.autograd.grad(found, given, slope),
+        torch.autograd.grad(expected, given, slope),
+        atol=2e-4,
+        rtol=1e-5,
+    )
+    assert len(calls) == 3
+
+
+@needs_onednn
+def test_a_gradient_can_be_differentiated_again():
+    given = [tiny.random(64, WIDE).requires_grad_(), *weights()]
+
+    def penalty(product) -> Tensor:
+        slopes = torch.autograd.grad(product(*given).square().sum(), given, create_graph=True)
+        return sum((slope.square().mean() for slope in slopes), torch.zeros(()))
+
+    found, expected = (
+        torch.autograd.grad(penalty(product), given) for product in (linear, functional.linear)
+    )
+    assert_close(found, expected, rtol=1e-4, atol=1e-2)
+
+
+@needs_onednn
+def test_only_gradients_that_are_asked_for_are_made(calls):
+    rows, (weight, bias) = tiny.random(64, WIDE), weights()
+    weight.requires_grad_(False)
+    linear(rows, weight, bias).sum().backward()
+    assert len(calls) == 1
+    assert_close(bias.grad, torch.full((NARROW,), 64.0))
+
+
+@needs_onednn
+def test_torch_multiplies_where_onednn_does_not_pay_or_must_not(calls, monkeypatch):
+    weight, bias = weights()
+    few = FEWEST_PRODUCTS // (WIDE * NARROW)
+    linear(tiny.random(few, WIDE), weight, bias)
+    linear(tiny.random(64, WIDE).double(), weight.double(), bias.double())
+    linear(tiny.random(0, WIDE), weight, bias)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert linear(tiny.random(64, WIDE), weight, bias).dtype == torch.bfloat16
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.backends.mkldnn, "enabled", False)
+        linear(tiny.random(64, WIDE), weight, bias)
+    assert not calls
+    linear(tiny.random(few + 1, WIDE), weight, bias)
+    assert calls == [(few + 1, WIDE)]
+
+
+def test_a_layer_is_that_of_torch_with_the_same_weights_and_random_numbers():
+    torch.manual_seed(0)
+    ours = Linear(WIDE, NARROW)
+    torch.manual_seed(0)
+    theirs = nn.Linear(WIDE, NARROW)
+    theirs.load_state_dict(ours.state_dict())
+    rows = tiny.random(64, WIDE)
+    assert_close(ours(rows), theirs(rows), atol=1e-5, rtol=1e-5)
+    assert torch.equal(ours.weight, theirs.weight)
+    assert torch.equal(ours(rows), ours(rows))
