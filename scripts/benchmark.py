@@ -10,7 +10,8 @@ noisy machine slows all alike, and by their range. The routes are Hugging Face's
 ``VisionEncoderDecoderModel`` around GPT-2 with cross-attention, the same network with the same
 weights; torch's ``nn.TransformerDecoder`` of the same sizes; pycocoevalcap; and the GEMM floor,
 the matrix multiplications of a training step alone, without padding or anything repeated: its
-ratio is the share that they have in our step. Losses, captions and rewards are checked to agree
+ratio is the share that they have in our step, by the kernels of our linear layers and by those
+that torch chooses. Losses, captions and rewards are checked to agree
 before any time is taken. Memory is what torch's allocators hold at the peak.
 """
 

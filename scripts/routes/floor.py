@@ -1,5 +1,6 @@
 """The floor of a training step: its matrix multiplications alone, forward and backward."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from routes.rounds import Route
 from routes.sizes import REGION_WIDTH, Sizes
 
+Times = Callable[[Tensor, Tensor], Tensor]  # (rows, inner), (columns, inner): (rows, columns)
 BOX_WAVES = 48  # sines and cosines that tell a box: of 4 sides, in 6 octaves
 
 
@@ -64,9 +66,9 @@ def matrix_products(sizes: Sizes, real: Tensor) -> list[Product]:
     ]
 
 
-def run(products: list[Product], device: torch.device) -> Route:
-    """One pass over all of them, into memory that is there already."""
-    acts = [(product, _multiply(product, device)) for product in products]
+def run(products: list[Product], device: torch.device, times: Times) -> Route:
+    """One pass over all of them."""
+    acts = [(product, _multiply(product, device, times)) for product in products]
 
     def act() -> None:
         for product, multiply in acts:
@@ -76,21 +78,22 @@ def run(products: list[Product], device: torch.device) -> Route:
     return act
 
 
-def _multiply(product: Product, device: torch.device) -> Route:
+def _multiply(product: Product, device: torch.device, times: Times) -> Route:
     """Forward, and the gradients of both sides; weights lie as linear layers keep them."""
     batch = () if product.batch == 1 else (product.batch,)
     left = torch.randn(*batch, product.rows, product.inner, device=device)
     weight = torch.randn(*batch, product.columns, product.inner, device=device)
-    output, upstream = (
-        torch.randn(*batch, product.rows, product.columns, device=device) for _ in range(2)
-    )
-    left_gradient, weight_gradient = torch.empty_like(left), torch.empty_like(weight)
-    times = torch.bmm if batch else torch.mm
+    upstream = torch.randn(*batch, product.rows, product.columns, device=device)
+    multiplied = _by_batch if batch else times  # those of attention are no linear layers
 
     def multiply() -> None:
-        times(left, weight.mT, out=output)
-        times(upstream.mT, left, out=weight_gradient)
+        multiplied(left, weight)
+        multiplied(upstream.mT, left.mT)
         if not product.given:
-            times(upstream, weight, out=left_gradient)
+            multiplied(upstream, weight.mT)
 
     return multiply
+
+
+def _by_batch(left: Tensor, weight: Tensor) -> Tensor:
+    return torch.bmm(left, weight.mT)

@@ -44,12 +44,12 @@ class Row(NamedTuple):
     def lines(self) -> list[str]:
         """Ours, then every other route by how many times ours it is: median and range."""
         ours = self.measures[OURS]
-        lines = [f"{self.name:33} {OURS:24} {shown(ours)} {self.unit:2}  {self.note}".rstrip()]
+        lines = [f"{self.name:33} {OURS:28} {shown(ours)} {self.unit:2}  {self.note}".rstrip()]
         for route, theirs in self.measures.items():
             if route != OURS:
                 found = ratios(theirs, ours)
                 spread = f" [{min(found):.2f}..{max(found):.2f}]" if len(found) > 1 else ""
-                lines.append(f"{self.name:33} {route:24} {median(found):9.2f}x{spread}")
+                lines.append(f"{self.name:33} {route:28} {median(found):9.2f}x{spread}")
         return lines
 
 

@@ -14,6 +14,7 @@ from routes.ours import cross_entropy
 from routes.rounds import OURS, Route, Task
 from routes.sizes import PAD, POSITIONS, SPECIAL, Sizes, captioner_of, captions_of, regions_of
 from vlm.models.encoder import Memory
+from vlm.models.linear import linear
 
 
 class TorchDecoder(nn.Module):
@@ -101,7 +102,8 @@ def training(sizes: Sizes) -> Task:
     torch.testing.assert_close(loss, theirs, rtol=1e-5, atol=0)
     products = matrix_products(sizes, captions_of(sizes).real[..., 1:])
     steps = {name: route.step() for name, route in routes.items()}
-    steps["GEMM floor"] = run(products, sizes.device)
+    steps["GEMM floor"] = run(products, sizes.device, linear)
+    steps["GEMM floor, torch's choice"] = run(products, sizes.device, functional.linear)
     operations = sum(product.operations for product in products) / 1e9
     note = f"loss {loss:.4f}, as Hugging Face's; {operations:.1f} GFLOP of matrix products"
     return Task(steps, note)

@@ -7,8 +7,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.testing import assert_close
 
+from vlm.decoding import BeamSearch
+from vlm.models import Captioner, RegionEncoder, TextDecoder
 from vlm.models import linear as module
 from vlm.models.linear import FEWEST_PRODUCTS, HAS_ONEDNN, Linear, linear
+from vlm.regions import RegionFeatures
+from vlm.training.objectives import CrossEntropy
 
 needs_onednn = pytest.mark.skipif(not HAS_ONEDNN, reason="this CPU has no use for oneDNN")
 WIDE, NARROW = 256, 160  # 64 rows are enough products
@@ -99,6 +103,43 @@ def test_torch_multiplies_where_onednn_does_not_pay_or_must_not(calls, monkeypat
     assert not calls
     linear(tiny.random(few + 1, WIDE), weight, bias)
     assert calls == [(few + 1, WIDE)]
+
+
+@needs_onednn
+def test_a_captioner_learns_and_writes_the_same(calls, monkeypatch):
+    torch.manual_seed(0)
+    width, vocabulary = 128, 401
+    captioner = Captioner(
+        RegionEncoder(192, width=width, layers=1, dropout=0.0),
+        TextDecoder(vocabulary, width=width, layers=2, heads=4, dropout=0.0),
+    )
+    regions = RegionFeatures(
+        tiny.random(8, 49, 192), torch.rand(8, 49, 4), torch.ones(8, 49, dtype=torch.bool)
+    )
+    tokens = torch.randint(3, vocabulary, (8, 5, 12))
+
+    def whole() -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        captioner.zero_grad()
+        objective, memory = CrossEntropy(), captioner.encode(regions)
+        loss = objective.of_tokens(captioner, memory, tokens, ignored=(tiny.SPECIAL.pad, 3))
+        loss.backward()
+        slopes = {name: weight.grad for name, weight in captioner.named_parameters()}
+        with torch.inference_mode():
+            written = BeamSearch(4, max_length=9).decode(
+                captioner.start(captioner.encode(regions)),
+                batch=8,
+                special=tiny.SPECIAL,
+                device=torch.device("cpu"),
+            )
+        return loss.detach(), slopes, written.tokens
+
+    found, by_onednn = whole(), len(calls)
+    assert by_onednn > 50
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+    expected = whole()
+    assert len(calls) == by_onednn
+    assert_close(found[:2], expected[:2], rtol=1e-5, atol=1e-6)
+    assert torch.equal(found[2], expected[2])
 
 
 def test_a_layer_is_that_of_torch_with_the_same_weights_and_random_numbers():
