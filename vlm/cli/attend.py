@@ -34,7 +34,6 @@ def main(verb: str, arguments: Sequence[str]) -> None:
     module = load_captioner(options) if captions else load(options, options.images)
     require_reduction(module.network, options.reduction)
     output = Path(options.output)
-    output.mkdir(parents=True, exist_ok=True)
     looks = _looks(module, options, output)
     if not options.html:
         for _ in looks:
@@ -58,6 +57,7 @@ def _looks(
     for path in options.images:
         passage = module.passage(path, options.question, caption=options.caption)
         maps = explain(passage, options.reduction)
+        output.mkdir(parents=True, exist_ok=True)
         stem = _free(output, Path(path).stem, WRITTEN)
         files = [stem.with_name(f"{stem.name}.png")]
         height, width = image_size(Path(path))
@@ -86,7 +86,8 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     attend.add_argument(
         "--reduction",
         default=LAST,
-        help="last, mean, layer-1 and so on, layer-1-head-1 and so on, " + ", ".join(BY_MODEL),
+        help="last (the default), mean, layer-1 and so on, layer-1-head-1 and so on, "
+        + ", ".join(BY_MODEL),
     )
     attend.add_argument(
         "--same-scale", action="store_true", help="one colour means the same under all words"

@@ -136,7 +136,9 @@ def _names(table: Path) -> dict[str, str]:
     # Parted at ", " alone, as published: a name with one more space is another name.
     groups = [line.strip().split(", ") for line in read_text(table).splitlines() if line.strip()]
     if len(groups) < 2 or not any(len(group) > 1 for group in groups):
-        raise InputError(f"{table} holds no classes; expected lines of 'class, synonym, synonym'")
+        raise InputError(
+            f"{table} holds {len(groups)} lines; expected two or more of 'class, synonym, synonym'"
+        )
     return {name: group[0] for group in reversed(groups) for name in reversed(group)}
 
 
