@@ -128,5 +128,7 @@ def test_an_image_without_annotations_is_named():
 
 def test_a_table_that_is_none_is_told(tmp_path: Path):
     (tmp_path / "table.txt").write_text("just words\n")
-    with pytest.raises(InputError, match=r"table\.txt holds 1 lines; expected two or more of 'class,"):
+    with pytest.raises(
+        InputError, match=r"table\.txt holds 1 lines; expected two or more of 'class,"
+    ):
         Synonyms.published(tmp_path / "table.txt")

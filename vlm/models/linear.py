@@ -47,13 +47,13 @@ class Linear(nn.Linear):
 
 def _by_onednn(rows: Tensor, weight: Tensor) -> bool:
     return (
-        HAS_ONEDNN
+        not torch.compiler.is_compiling()  # first, so that no compiled graph is bound to a size
+        and HAS_ONEDNN
         and torch.backends.mkldnn.enabled
         and rows.device.type == "cpu"
         and rows.dtype == weight.dtype == torch.float32
         and rows.numel() * len(weight) >= FEWEST_PRODUCTS
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
     )
 
 

@@ -4,6 +4,7 @@ from vlm.training.answering import AnsweringModule
 from vlm.training.callbacks import SampleTable
 from vlm.training.captioning import CaptioningModule
 from vlm.training.collapse import CollapseGuard
+from vlm.training.compiled import Compiled
 from vlm.training.faithfulness import Faithfulness
 from vlm.training.joint import JointModule
 from vlm.training.looks import Looks
@@ -18,6 +19,7 @@ __all__ = [
     "CaptioningModule",
     "CiderD",
     "CollapseGuard",
+    "Compiled",
     "CrossEntropy",
     "Faithfulness",
     "JointModule",
