@@ -24,6 +24,7 @@ from vlm.explain.maps import BY_MODEL, explain
 from vlm.explain.passages import Passage, caption_passage
 from vlm.explain.recording import recorded
 from vlm.explain.reductions import evidence, gradient, relevance, rollout
+from vlm.models import linear
 from vlm.models.answer_heads import AnswerClassifier
 
 LENGTH = 8  # tokens of the first text, the start included
@@ -208,3 +209,15 @@ def test_reductions_leave_no_gradient_behind():
     for name in BY_MODEL:
         explain(passage, name)
     assert all(parameter.grad is None for parameter in passage.network.parameters())
+
+
+@pytest.mark.parametrize("reduction", BY_MODEL)
+def test_maps_are_the_same_whichever_library_multiplies(
+    reduction: str, monkeypatch: pytest.MonkeyPatch
+):
+    tokenizer = WORDS.train(TEXTS)
+    network = captioner_of(tokenizer)
+    passage = caption_passage(network, tokenizer, regions(1), written(tokenizer, TEXTS[0]))
+    expected = explain(passage, reduction).map
+    monkeypatch.setattr(linear, "FEWEST_PRODUCTS", 0)  # all products by oneDNN, where it is
+    np.testing.assert_allclose(explain(passage, reduction).map, expected, rtol=0, atol=1e-5)

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from vlm.models import cross_entropy
 from vlm.models.cross_entropy import linear_cross_entropy
 
-T, D = 29, 7
+T, D = 77, 7
 
 
 def given() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -22,7 +22,7 @@ def given() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("at_once", [V - 1, 3 * V, 10**6])  # one token at a time, three, all
+@pytest.mark.parametrize("at_once", [V - 1, 10**6])  # 32 tokens at a time, all
 def test_loss_and_gradients_are_those_of_whole_logits(smoothing, at_once, monkeypatch):
     monkeypatch.setattr(cross_entropy, "LOGITS_AT_ONCE", at_once)
     hidden, words, targets, weights = given()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tiny_fit import fit, photo
+from tiny_fit import CONFIGS, fit, photo
 
 from vlm.cli import main
 from vlm.files import read_json
@@ -134,3 +134,17 @@ def test_ranked_writing_and_free_writing_both_answer(
     options = ["--ckpt_path", str(ranked), *free, "--output", str(tmp_path / "free")]
     assert main(["test", *options]) == 0
     assert len(read_json(tmp_path / "free" / "answers.json")) > 7
+
+
+def test_answers_need_data_with_questions(
+    tiny_world: Path, tiny_eyes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    captions = (CONFIGS / "demo.yaml").read_text().partition("\ndata:")[2]
+    (tmp_path / "data.yaml").write_text(f"data:{captions}")
+    options = ["--config", str(CONFIGS / "demo_vqa.yaml"), "--config", str(tmp_path / "data.yaml")]
+    options += ["--model.backbone.name", tiny_eyes, "--data.root", str(tiny_world)]
+    options += ["--start", "null", "--data.store", "null", "--output", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", *options])
+    assert stop.value.code == 2
+    assert "there are no answers to choose from; give data with q" in capsys.readouterr().err

@@ -88,6 +88,8 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "    return [len(c.split()) - len(r[0].split()) for c, r in zip(captions, references)]\n"
         "def one(captions, references):\n    return [1.0]\n"
         "def text(captions, references):\n    return captions\n"
+        "def ragged(captions, references):\n    return [[1.0], *([2.0, 3.0],) * 3]\n"
+        "number = 5\n"
     )
     return file
 
@@ -103,9 +105,12 @@ def test_ones_own_function_is_given_texts(own_module: Path):
         ("length", r"^the reward 'length' cannot be imported .* give module\.function"),
         ("missing_module.f", "'missing_module.f' cannot be imported"),
         ("own_reward_of_a_test.none", "cannot be imported .* PYTHONPATH"),
+        ("own_reward_of_a_test.number", "cannot be imported .it is 5, no function.* PYTHONPATH"),
+        ("own_reward_with_a_fault.f", "cannot be imported .* PYTHONPATH"),
     ],
 )
 def test_a_function_that_is_not_there_is_refused(own_module: Path, function, sentence):
+    own_module.with_name("own_reward_with_a_fault.py").write_text("def f(:\n")
     with pytest.raises(InputError, match=sentence):
         OwnReward(function).against(REFERENCES)
 
@@ -116,6 +121,12 @@ def test_a_function_that_is_not_there_is_refused(own_module: Path, function, sen
 def test_a_function_has_to_return_a_number_a_caption(own_module: Path, function, found):
     score = OwnReward(f"own_reward_of_a_test.{function}").against(REFERENCES)
     with pytest.raises(InputError, match=f"returned {found} for 4 captions; return a number"):
+        score(DRAWN, IMAGES)
+
+
+def test_a_function_has_to_return_a_list(own_module: Path):
+    score = OwnReward("own_reward_of_a_test.ragged").against(REFERENCES)
+    with pytest.raises(InputError, match=r"returned what is no list of numbers .*return a number"):
         score(DRAWN, IMAGES)
 
 

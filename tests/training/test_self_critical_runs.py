@@ -91,10 +91,11 @@ def test_captions_and_answers_are_learnt_together(tiny_world: Path, tiny_eyes: s
         assert float(row["train/reward"]) >= 0
 
 
-def test_questions_alone_are_refused(tiny_world: Path, tiny_eyes: str, tmp_path: Path):
+@pytest.mark.parametrize("config", ["demo_scst.yaml", "demo.yaml"])
+def test_questions_alone_are_refused(config: str, tiny_world: Path, tiny_eyes: str, tmp_path: Path):
     vqa = (CONFIGS / "demo_vqa.yaml").read_text().partition("\ndata:")[2]
     (tmp_path / "data.yaml").write_text(f"data:{vqa}")
-    options = ["--config", str(CONFIGS / "demo_scst.yaml"), "--config", str(tmp_path / "data.yaml")]
+    options = ["--config", str(CONFIGS / config), "--config", str(tmp_path / "data.yaml")]
     options += ["--model.backbone.name", tiny_eyes, "--data.root", str(tiny_world)]
     options += ["--start", "null", "--data.store", "null", "--output", str(tmp_path / "run")]
     with pytest.raises(

@@ -99,7 +99,8 @@ class JointData(ImageData[JointSample]):
 
     def tokenizer(self) -> CaptionTokenizer:
         """A tokenizer made from the training captions, questions and answers."""
-        captions = (text for s in self._captioned.samples("train") for text in s.captions)
+        captioned = self._captioned.samples("train") if self.paths("captions", "train") else []
+        captions = (text for sample in captioned for text in sample.captions)
         return self.vocabulary.train(chain(captions, texts_of(self._asked.samples("train"))))
 
     def answer_list(self) -> tuple[str, ...]:

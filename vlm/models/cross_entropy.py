@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
-from vlm.models.linear import linear
+from vlm.models.linear import ROWS, linear
 
 LOGITS_AT_ONCE = 2**22  # 16 MiB of float32, however many tokens and words there are
 
@@ -41,7 +42,11 @@ def linear_cross_entropy(
     """
     if label_smoothing and impossible:
         raise ValueError("expected no label smoothing where words are impossible: give one of them")
-    options = label_smoothing, list(impossible)
+    options, lacking = (label_smoothing, list(impossible)), -len(targets) % ROWS
+    if lacking and len(targets):  # the last token some more times, with no weight
+        hidden = torch.cat([hidden, hidden[-1:].expand(lacking, -1)])
+        targets = torch.cat([targets, targets[-1:].expand(lacking)])
+        weights = functional.pad(weights, (0, lacking))
     return _LinearCrossEntropy.apply(hidden, words, targets, weights, options)
 
 
@@ -56,7 +61,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         options: tuple[float, list[int]],
     ) -> Tensor:
         (smoothing, impossible), size = options, len(words)
-        at_once = max(1, LOGITS_AT_ONCE // size)
+        at_once = max(1, LOGITS_AT_ONCE // size // ROWS) * ROWS
         differentiated = any(ctx.needs_input_grad)
         hidden_slope = torch.empty_like(hidden) if differentiated else None
         wide = torch.promote_types(hidden.dtype, torch.float32)

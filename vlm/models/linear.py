@@ -2,7 +2,8 @@
 
 torch hands float32 products to MKL, which uses half of the arithmetic of an AVX-512 processor that
 is not Intel's. oneDNN, which torch brings along for its compiler and for 16-bit numbers, uses all
-of it. ``torch.backends.mkldnn.enabled = False`` goes back to MKL.
+of it. ``torch.backends.mkldnn.enabled = False`` goes back to MKL, as does the variable
+``ATEN_CPU_CAPABILITY=avx2`` of a command, which takes torch's own AVX-512 too.
 """
 
 from typing import Any
@@ -19,10 +20,13 @@ HAS_ONEDNN = (
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 )
 FEWEST_PRODUCTS = 2**21  # a call of oneDNN costs 20 microseconds, of MKL 5
+ROWS = 32  # oneDNN makes and keeps code for every number of rows: it is given multiples of this
 
 
 def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``rows @ weight.T + bias``, as :func:`torch.nn.functional.linear`, to rounding.
+
+    Not for the transforms of ``torch.func``, where oneDNN multiplies.
 
     Args:
         rows: ``(..., I)``.
@@ -30,11 +34,17 @@ def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         bias: ``(O,)``.
 
     Returns:
-        ``(..., O)``, differentiable.
+        ``(..., O)``, differentiable, also twice.
     """
-    if _by_onednn(rows, weight):
-        return _OneDnnLinear.apply(rows, weight, bias)
-    return functional.linear(rows, weight, bias)
+    if not _by_onednn(rows, weight, bias):
+        return functional.linear(rows, weight, bias)
+    table = rows.reshape(-1, rows.shape[-1])
+    # Columns turned into rows, as the gradient of a weight has them, are always as many.
+    lacking = -len(table) % ROWS if table.is_contiguous() else 0
+    if not lacking:
+        return _OneDnnLinear.apply(table, weight, bias).view(*rows.shape[:-1], len(weight))
+    product = _OneDnnLinear.apply(functional.pad(table, (0, 0, 0, lacking)), weight, bias)
+    return product[:-lacking].view(*rows.shape[:-1], len(weight))
 
 
 class Linear(nn.Linear):
@@ -45,7 +55,7 @@ class Linear(nn.Linear):
         return linear(rows, self.weight, self.bias)
 
 
-def _by_onednn(rows: Tensor, weight: Tensor) -> bool:
+def _by_onednn(rows: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     return (
         not torch.compiler.is_compiling()  # first, so that no compiled graph is bound to a size
         and HAS_ONEDNN
@@ -53,16 +63,21 @@ def _by_onednn(rows: Tensor, weight: Tensor) -> bool:
         and rows.device.type == "cpu"
         and rows.dtype == weight.dtype == torch.float32
         and rows.numel() * len(weight) >= FEWEST_PRODUCTS
+        and rows.shape[-1] == weight.shape[-1]  # else torch says best what is wrong
+        and (bias is None or bias.is_contiguous())  # oneDNN reads it as if it were
         and not torch.is_autocast_enabled("cpu")
     )
 
 
 class _OneDnnLinear(torch.autograd.Function):
+    """Of rows ``(T, I)``."""
+
     @staticmethod
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor:
-        ctx.save_for_backward(rows, weight)
+        of_rows, of_weight, _ = ctx.needs_input_grad
+        ctx.save_for_backward(rows if of_weight else None, weight if of_rows else None)
         return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
 
     @staticmethod
@@ -70,10 +85,8 @@ class _OneDnnLinear(torch.autograd.Function):
         ctx: Any, upstream: Tensor
     ) -> tuple[Tensor | None, ...]:
         rows, weight = ctx.saved_tensors
-        of_rows, of_weight, of_bias = ctx.needs_input_grad
-        each = upstream.flatten(0, -2)
         return (
-            linear(upstream, weight.T) if of_rows else None,
-            linear(each.T, rows.flatten(0, -2).T) if of_weight else None,
-            each.sum(dim=0) if of_bias else None,
+            None if weight is None else linear(upstream, weight.T),
+            None if rows is None else linear(upstream.T, rows.T),
+            upstream.sum(dim=0) if ctx.needs_input_grad[2] else None,
         )

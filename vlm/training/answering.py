@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vlm.decoding import Strategy
+from vlm.errors import InputError
 from vlm.models.answer_heads import AnswerClassifier, AnswerHead
 from vlm.models.answerer import QuestionAnswerer
 from vlm.models.backbone import FrozenBackbone
@@ -83,7 +84,15 @@ def spelled(answers: Sequence[str], tokenizer: CaptionTokenizer) -> Tensor:
     """The tokens of answers as a head takes them: ``(A, T)`` ids, -1 behind.
 
     An answer with a word that the tokenizer does not know cannot be written: -1 alone.
+
+    Raises:
+        InputError: if there are no answers, as of data without questions.
     """
+    if not answers:
+        raise InputError(
+            "there are no answers to choose from; give data with questions and answers "
+            "(vlm.data.VQAData, vlm.data.JointData)"
+        )
     ids = tokenizer.encode(answers, max_length=LONGEST_ANSWER)
     rows = [[] if tokenizer.unknown in row else row for row in ids]
     longest = max(2, *map(len, rows))

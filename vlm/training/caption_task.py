@@ -76,7 +76,16 @@ class CaptionTask(Task[CaptionResult]):
         return self.objective.signature
 
     def prepare(self, samples: Sequence[Any]) -> None:
-        """The objective's look at the training set."""
+        """The objective's look at the training set.
+
+        Raises:
+            InputError: if no image has a caption.
+        """
+        if not any(getattr(sample, "captions", ()) for sample in samples):
+            raise InputError(
+                f"none of the {len(samples)} training images has a caption; give data with "
+                "captions (vlm.data.CaptionData, vlm.data.JointData)"
+            )
         self.objective.prepare(samples, self.tokenizer, untaught=self.untaught)
 
     def loss(self, memory: Memory, samples: Sequence[Any]) -> Loss:

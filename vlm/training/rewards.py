@@ -155,12 +155,15 @@ class OwnReward(Reward):
         """Imports the function.
 
         Raises:
-            InputError: if there is none, or, later, it returns anything but a number a caption.
+            InputError: if there is none, or, later, it returns anything but a number a caption;
+                what the function itself raises is its own.
         """
         module, _, name = self.function.rpartition(".")
         try:
             function = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
+            if not callable(function):
+                raise TypeError(f"it is {function!r}, no function")
+        except (ImportError, AttributeError, ValueError, SyntaxError, TypeError) as error:
             raise InputError(
                 f"the reward {self.function!r} cannot be imported ({error}); give module.function, "
                 "the module in a folder of PYTHONPATH"
@@ -168,7 +171,14 @@ class OwnReward(Reward):
 
         def score(captions: Sequence[Caption], images: Sequence[Id]) -> Floats:
             human = [[caption.text for caption in references[image]] for image in images]
-            scores = np.asarray(function([caption.text for caption in captions], human))
+            returned = function([caption.text for caption in captions], human)
+            try:
+                scores = np.asarray(returned)
+            except (ValueError, TypeError, RuntimeError) as error:
+                raise InputError(
+                    f"the reward {self.function} returned what is no list of numbers ({error}); "
+                    "return a number a caption"
+                ) from error
             if scores.shape != (len(captions),) or scores.dtype.kind not in "bif":
                 raise InputError(
                     f"the reward {self.function} returned {scores.dtype} of shape {scores.shape} "

@@ -106,14 +106,9 @@ class SelfCritical(Objective):
         """Counts the references of all training images, and makes the signature.
 
         Raises:
-            InputError: if no image has a reference, or the tokenizer cannot write them.
+            InputError: if the tokenizer cannot write the references.
         """
-        texts = {s.image_id: s.captions for s in samples if getattr(s, "captions", ())}
-        if not texts:
-            raise InputError(
-                f"none of the {len(samples)} training images has a caption, and a reward needs "
-                "references; give data with captions (vlm.data.CaptionData, vlm.data.JointData)"
-            )
+        texts = {sample.image_id: sample.captions for sample in samples if sample.captions}
         captions = iter(as_captions([text for row in texts.values() for text in row]))
         self._references = {key: [next(captions) for _ in row] for key, row in texts.items()}
         _require_words(self._references, tokenizer, {tokenizer.unknown, *untaught})
@@ -231,12 +226,16 @@ class SelfCritical(Objective):
         return rewards
 
     def _advantages(self, rewards: Tensor) -> Tensor:
-        """``(B, S)``: rewards ``(B, 1 + S)`` of the samples less their baselines."""
+        """``(B, S)``: rewards ``(B, 1 + S)`` of the samples less their baselines.
+
+        Exactly 0 where all of an image's samples earn the same, whatever rounding says.
+        """
         drawn = rewards[:, 1:]
         if self.baseline == "greedy":
             return drawn - rewards[:, :1]
         others = (drawn.sum(dim=1, keepdim=True) - drawn) / (self.samples - 1)
-        return drawn - others
+        same = (drawn == drawn[:, :1]).all(dim=1, keepdim=True)
+        return (drawn - others).masked_fill(same, 0.0)
 
 
 @contextmanager
