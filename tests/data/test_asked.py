@@ -8,6 +8,7 @@ import pytest
 from vlm.data.asked import VQAData
 from vlm.data.joint import JointData
 from vlm.errors import InputError
+from vlm.text.tokenizer import WordVocabulary
 
 
 def lines(path: Path, rows: list[dict]) -> str:
@@ -82,3 +83,14 @@ def test_captions_and_questions_meet_at_the_image_whatever_its_id(root: Path, ki
     )
     found = {s.path.name: (len(s.captions), len(s.questions)) for s in data.samples("train")}
     assert found == {"0.jpg": (1, 1), "2.jpg": (1, 0), "1.jpg": (0, 1)}
+
+
+def test_joint_data_may_train_on_questions_alone(root: Path):
+    data = JointData(
+        None,
+        {"train": "one.jsonl"},
+        root=str(root),
+        vocabulary=WordVocabulary(min_count=1),
+    )
+    tokenizer = data.tokenizer()
+    assert tokenizer.decode(tokenizer.encode(["is it"], max_length=9)[0]) == "is it"
