@@ -64,13 +64,16 @@ def read(path: str | Path) -> dict[str, Any]:
         InputError: if the file is missing, not a checkpoint, not one of ours, or newer.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"checkpoint {path} is a folder; give a file that `vlm fit` wrote")
     if not path.is_file():
         raise InputError(f"checkpoint {path} does not exist; check the path")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a different one for every kind of damage
         raise InputError(
-            f"{path} is not a checkpoint that can be read; it is another kind of file, or cut off"
+            f"{path} is not a checkpoint that can be read; it is another kind of file, or cut off: "
+            "give one that `vlm fit` wrote"
         ) from error
     if not isinstance(content, dict) or SECTION not in content:
         raise InputError(f"{path} is not a checkpoint of vlm; give one that `vlm fit` wrote")

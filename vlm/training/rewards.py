@@ -180,8 +180,9 @@ class OwnReward(Reward):
                     "return a number a caption"
                 ) from error
             if scores.shape != (len(captions),) or scores.dtype.kind not in "bif":
+                kind = scores.dtype if scores.dtype.kind in "bif" else "what is no number"
                 raise InputError(
-                    f"the reward {self.function} returned {scores.dtype} of shape {scores.shape} "
+                    f"the reward {self.function} returned {kind} of shape {scores.shape} "
                     f"for {len(captions)} captions; return a number a caption"
                 )
             return scores.astype(np.float64)
