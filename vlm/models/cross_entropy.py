@@ -43,7 +43,8 @@ def linear_cross_entropy(
     if label_smoothing and impossible:
         raise ValueError("expected no label smoothing where words are impossible: give one of them")
     options, lacking = (label_smoothing, list(impossible)), -len(targets) % ROWS
-    if lacking and len(targets):  # the last token some more times, with no weight
+    if lacking and len(targets):
+        # The last token some more times, with no weight: oneDNN shall see few numbers of tokens.
         hidden = torch.cat([hidden, hidden[-1:].expand(lacking, -1)])
         targets = torch.cat([targets, targets[-1:].expand(lacking)])
         weights = functional.pad(weights, (0, lacking))
