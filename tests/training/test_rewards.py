@@ -116,7 +116,8 @@ def test_a_function_that_is_not_there_is_refused(own_module: Path, function, sen
 
 
 @pytest.mark.parametrize(
-    ("function", "found"), [("one", r"float64 of shape \(1,\)"), ("text", r"what is no number of shape \(4,\)")]
+    ("function", "found"),
+    [("one", r"float64 of shape \(1,\)"), ("text", r"what is no number of shape \(4,\)")],
 )
 def test_a_function_has_to_return_a_number_a_caption(own_module: Path, function, found):
     score = OwnReward(f"own_reward_of_a_test.{function}").against(REFERENCES)
